@@ -1,0 +1,196 @@
+"""Labelling over REST: the protocol of the reading room for programs of the annotator."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+import django_filters
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema, extend_schema_field, extend_schema_view
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from feedback.exceptions import LeaseLost, WrongState
+from feedback.models import Assignment, AssignmentState
+from feedback.services import labelling, queue
+
+from .bodies import DraftBody, ReasonBody, SubmissionBody
+from .fields import public_id
+from .permissions import Need
+from .views import ProjectView, View
+
+
+class QueueSerializer(serializers.Serializer[Any]):
+    """A task open to you."""
+
+    task = serializers.UUIDField(source="task.public_id")
+    name = serializers.CharField(source="task.name")
+    project = serializers.UUIDField(source="task.project.public_id")
+    done = serializers.IntegerField()
+    left = serializers.IntegerField()
+
+
+class ShownCompletion(serializers.Serializer[Any]):
+    index = serializers.IntegerField(help_text="The stored index that answers name.")
+    content = serializers.CharField()
+
+
+class AssignmentSerializer(serializers.ModelSerializer[Assignment]):
+    """An instance lent to you. ``completions`` come in the order drawn for you, without the models' names."""
+
+    id = public_id()
+    task = public_id("task.public_id")
+    instance = public_id("instance.public_id")  # type: ignore[assignment]
+    prompt = serializers.ListField(child=serializers.DictField(), source="instance.prompt", read_only=True)
+    completions = serializers.SerializerMethodField()
+    questions = serializers.ListField(child=serializers.DictField(), source="task.questions", read_only=True)
+    guideline = serializers.IntegerField(source="guideline.number", read_only=True, default=None, allow_null=True)
+    draft = serializers.DictField(child=serializers.JSONField(), read_only=True)
+
+    class Meta:
+        model = Assignment
+        fields = (
+            "id",
+            "task",
+            "instance",
+            "state",
+            "prompt",
+            "completions",
+            "questions",
+            "guideline",
+            "draft",
+            "draft_version",
+            "lease_expires_at",
+            "created_at",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(ShownCompletion(many=True))
+    def get_completions(self, row: Assignment) -> list[dict[str, Any]]:
+        stored = row.instance.completions
+        return [{"index": index, "content": stored[index]["content"]} for index in row.order]
+
+
+class NextBody(serializers.Serializer[Any]):
+    task = serializers.UUIDField()
+
+
+class DraftAnswer(serializers.Serializer[Any]):
+    version = serializers.IntegerField()
+    lease_expires = serializers.DateTimeField()
+
+
+class SubmissionAnswer(serializers.Serializer[Any]):
+    annotation = serializers.UUIDField()
+    undo_seconds = serializers.IntegerField()
+
+
+class AssignmentFilter(django_filters.FilterSet):
+    task = django_filters.UUIDFilter(field_name="task__public_id")
+    state = django_filters.ChoiceFilter(choices=AssignmentState.choices)
+
+
+class Queue(View):
+    """What is open to you, in all your projects."""
+
+    needs: ClassVar = {"GET": Need("annotate")}
+    serializer_class = QueueSerializer
+    pagination_class = None
+    filter_backends = ()
+
+    @extend_schema(operation_id="queue_list", responses=QueueSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        return Response(QueueSerializer(labelling.queue_of(self.user), many=True).data)
+
+
+class OwnAssignments(ProjectView):
+    """Only the annotator's own: anybody else's assignment is a 404."""
+
+    serializer_class = AssignmentSerializer
+    queryset = Assignment.objects.select_related("task__project", "instance", "guideline", "annotator")
+    project_path = "task__project"
+    needs: ClassVar = {"POST": Need("annotate", "label")}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        rows = super().get_queryset()
+        return rows if getattr(self, "swagger_fake_view", False) else rows.filter(annotator__user=self.user)
+
+    def row(self, assignment: UUID) -> Assignment:
+        found: Assignment = get_object_or_404(self.get_queryset(), public_id=assignment)
+        return found
+
+
+@extend_schema_view(get=extend_schema(operation_id="assignments_list"))
+class Assignments(OwnAssignments):
+    filterset_class = AssignmentFilter
+    needs: ClassVar = {"GET": Need("annotate", "label")}
+
+    def get(self, request: Request, project: Any) -> Response:
+        return self.listed()
+
+
+class NextAssignment(OwnAssignments):
+    @extend_schema(operation_id="assignments_next", request=NextBody, responses=AssignmentSerializer)
+    def post(self, request: Request, project: Any) -> Response:
+        """Lend the next instance of a task. Asked again before it is submitted, it is the same one."""
+        wanted = self.checked(request, NextBody)["task"]
+        task = get_object_or_404(self.project.tasks.select_related("project"), public_id=wanted)
+        return self.shown(queue.next_assignment(task, self.user))
+
+
+@extend_schema_view(get=extend_schema(operation_id="assignments_retrieve"))
+class AssignmentDetail(OwnAssignments):
+    needs: ClassVar = {"GET": Need("annotate", "label")}
+
+    def get(self, request: Request, project: Any, assignment: UUID) -> Response:
+        return self.shown(self.row(assignment))
+
+
+class AssignmentDraft(OwnAssignments):
+    needs: ClassVar = {"PUT": Need("annotate", "label")}
+
+    @extend_schema(operation_id="assignments_draft", request=DraftBody, responses=DraftAnswer)
+    def put(self, request: Request, project: Any, assignment: UUID) -> Response:
+        """Keep the draft and renew the lease."""
+        row = self.row(assignment)
+        try:
+            version = queue.save_draft(row, **self.checked(request, DraftBody))
+        except WrongState as error:
+            raise LeaseLost(error.message) from error
+        row.refresh_from_db(fields=["lease_expires_at"])
+        return Response({"version": version, "lease_expires": row.lease_expires_at})
+
+
+class AssignmentSubmit(OwnAssignments):
+    @extend_schema(
+        operation_id="assignments_submit",
+        request=SubmissionBody,
+        responses={201: SubmissionAnswer, 200: SubmissionAnswer},
+    )
+    def post(self, request: Request, project: Any, assignment: UUID) -> Response:
+        """Submit answers: 201 when this call stored them, 200 when an earlier one with the same id did."""
+        row = self.row(assignment)
+        body = self.checked(request, SubmissionBody)
+        labelling.check_version(row, body.pop("version", None), body["answers"])
+        annotation, made = queue.submit(row, **body)
+        answer = {"annotation": annotation.public_id, "undo_seconds": queue.UNDO_SECONDS}
+        return Response(answer, status=201 if made else 200)
+
+
+class AssignmentSkip(OwnAssignments):
+    @extend_schema(operation_id="assignments_skip", request=ReasonBody, responses=AssignmentSerializer)
+    def post(self, request: Request, project: Any, assignment: UUID) -> Response:
+        """Hand the instance back."""
+        queue.skip(self.row(assignment), **self.checked(request, ReasonBody))
+        return self.shown(self.row(assignment))
+
+
+class AssignmentFlag(OwnAssignments):
+    @extend_schema(operation_id="assignments_flag", request=ReasonBody, responses=AssignmentSerializer)
+    def post(self, request: Request, project: Any, assignment: UUID) -> Response:
+        """Report the instance and hand it back."""
+        queue.flag(self.row(assignment), **self.checked(request, ReasonBody))
+        return self.shown(self.row(assignment))

@@ -1,0 +1,36 @@
+"""Serializer fields that several nouns share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from feedback.text import InvalidText, check_text
+
+MAX_MICROS = 10**15
+
+
+class TextField(serializers.CharField):
+    """Text that every database and file of ours can hold. (The parser checks bodies; this also checks queries.)"""
+
+    def to_internal_value(self, data: Any) -> str:
+        text: str = super().to_internal_value(data)
+        try:
+            return check_text(text)
+        except InvalidText as error:
+            raise serializers.ValidationError(f"The text {error.reason}.") from error
+
+
+def public_id(source: str = "public_id") -> serializers.UUIDField:
+    """The ``id`` of a row, or of a row it points to (``task.public_id``)."""
+    return serializers.UUIDField(source=source, read_only=True)
+
+
+def micros(**options: Any) -> serializers.IntegerField:
+    """Money in millionths of the project's currency."""
+    return serializers.IntegerField(min_value=0, max_value=MAX_MICROS, **options)
+
+
+class Empty(serializers.Serializer[Any]):
+    """No body."""

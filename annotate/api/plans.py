@@ -1,0 +1,212 @@
+"""Routing: pilots, plans, what they decide, and putting one in force."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+import django_filters
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from feedback.models import Annotator, Task
+from routing.models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan
+from routing.ppm.regression import MODELS
+from routing.services import applying, pilots, planning
+
+from .fields import micros, public_id
+from .idempotency import once
+from .permissions import Need
+from .views import ProjectView
+
+
+class PlanSerializer(serializers.ModelSerializer[RoutingPlan]):
+    """``judge`` is the annotator whose verdicts count. ``curve`` and ``summary`` are there once the plan is ready."""
+
+    id = public_id()
+    task = public_id("task.public_id")
+    judge = serializers.UUIDField(source="judge.public_id", read_only=True, allow_null=True, default=None)
+    job = serializers.UUIDField(source="job.public_id", read_only=True, allow_null=True, default=None)
+    mix = serializers.UUIDField(source="mix.public_id", read_only=True, allow_null=True, default=None)
+    params = serializers.DictField(child=serializers.JSONField(), read_only=True)
+    curve = serializers.DictField(child=serializers.JSONField(), read_only=True)
+    summary = serializers.DictField(child=serializers.JSONField(), read_only=True)
+
+    class Meta:
+        model = RoutingPlan
+        fields = (
+            "id",
+            "task",
+            "strategy",
+            "judge",
+            "budget_micros",
+            "seed",
+            "params",
+            "state",
+            "predicted_mean",
+            "predicted_sd",
+            "curve",
+            "summary",
+            "error",
+            "job",
+            "mix",
+            "created_at",
+            "applied_at",
+        )
+        read_only_fields = fields
+
+
+class PlanCreation(serializers.Serializer[Any]):
+    """``judge`` is an annotator's id. ``pilot``: instance ids; people's labels elsewhere are then not looked at."""
+
+    task = serializers.UUIDField()
+    strategy = serializers.ChoiceField(choices=[strategy.name for strategy in planning.offered()])
+    budget_micros = micros()
+    judge = serializers.UUIDField()
+    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0)
+    labels = serializers.IntegerField(min_value=1, max_value=9, required=False)
+    kind = serializers.ChoiceField(choices=sorted(MODELS), required=False)
+    mixes = serializers.IntegerField(min_value=50, max_value=5000, required=False)
+    judge_price_micros = serializers.IntegerField(min_value=0, max_value=10**9, required=False)
+    pilot = serializers.ListField(child=serializers.UUIDField(), max_length=100_000, required=False)
+
+
+class PilotCreation(serializers.Serializer[Any]):
+    """Draw ``count`` instances at random; ``judge`` (a judge's id) judges them too."""
+
+    task = serializers.UUIDField()
+    count = serializers.IntegerField(min_value=1, max_value=pilots.MOST)
+    labels = serializers.IntegerField(min_value=1, max_value=9, default=1)
+    judge = serializers.UUIDField(required=False, allow_null=True)
+    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0)
+
+
+class AppliedSerializer(serializers.Serializer[Any]):
+    """Money in millionths: reserved now, released from earlier plans, and not needed of this plan's budget."""
+
+    plan = PlanSerializer()
+    reserved_micros = serializers.IntegerField(source="reserved")
+    released_micros = serializers.IntegerField(source="released")
+    unspent_micros = serializers.IntegerField(source="unspent")
+    judge_job = serializers.UUIDField(allow_null=True)
+
+
+class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
+    instance = public_id("instance.public_id")  # type: ignore[assignment]
+
+    class Meta:
+        model = RoutingDecision
+        fields = ("instance", "arm", "n_labels", "score", "lower", "upper", "propensity", "reason")
+        read_only_fields = fields
+
+
+class PlanFilter(django_filters.FilterSet):
+    task = django_filters.UUIDFilter(field_name="task__public_id")
+    state = django_filters.ChoiceFilter(choices=PlanState.choices)
+    strategy = django_filters.CharFilter(max_length=40)
+
+
+class DecisionFilter(django_filters.FilterSet):
+    arm = django_filters.ChoiceFilter(choices=Arm.choices)
+    instance = django_filters.UUIDFilter(field_name="instance__public_id")
+
+
+class PlanView(ProjectView):
+    serializer_class: Any = PlanSerializer
+    queryset = RoutingPlan.objects.select_related("task__project", "judge", "job", "mix")
+    project_path = "task__project"
+
+    def row(self, plan: UUID) -> RoutingPlan:
+        found: RoutingPlan = get_object_or_404(self.get_queryset(), public_id=plan)
+        return found
+
+    def task_named(self, public_id: UUID) -> Task:
+        return get_object_or_404(Task, project=self.project, public_id=public_id)
+
+
+@extend_schema_view(get=extend_schema(operation_id="plans_list"))
+class Plans(PlanView):
+    filterset_class = PlanFilter
+    needs: ClassVar = {"GET": Need("read", "view"), "POST": Need("write", "manage")}
+    idempotent = True
+
+    def get(self, request: Request, project: Any) -> Response:
+        return self.listed()
+
+    @extend_schema(operation_id="plans_create", request=PlanCreation, responses={202: PlanSerializer})
+    @once
+    def post(self, request: Request, project: Any) -> Response:
+        """Compute a plan, as a job. Nothing is asked or spent before it is applied."""
+        body = self.checked(request, PlanCreation)
+        task = self.task_named(body.pop("task"))
+        judge = get_object_or_404(Annotator, project=self.project, public_id=body.pop("judge"))
+        if "pilot" in body:
+            body["pilot"] = [str(name) for name in body["pilot"]]
+        made = planning.make_plan(
+            task,
+            body.pop("strategy"),
+            body.pop("budget_micros"),
+            judge=judge,
+            actor=self.user,
+            seed=body.pop("seed"),
+            params=body,
+        )
+        return self.shown(self.row(made.public_id), 202)
+
+
+@extend_schema_view(get=extend_schema(operation_id="plans_retrieve"))
+class PlanDetail(PlanView):
+    needs: ClassVar = {"GET": Need("read", "view")}
+
+    def get(self, request: Request, project: Any, plan: UUID) -> Response:
+        return self.shown(self.row(plan))
+
+
+class PlanDecisions(PlanView):
+    serializer_class: Any = DecisionSerializer
+    filterset_class = DecisionFilter
+    needs: ClassVar = {"GET": Need("read", "view")}
+
+    @extend_schema(operation_id="decisions_list", responses=DecisionSerializer(many=True))
+    def get(self, request: Request, project: Any, plan: UUID) -> Response:
+        """Who should label each instance, and why."""
+        return self.listed(self.row(plan).decisions.select_related("instance"))
+
+
+class PlanApply(PlanView):
+    serializer_class: Any = AppliedSerializer
+    needs: ClassVar = {"POST": Need("write", "manage")}
+
+    @extend_schema(operation_id="plans_apply", request=None, responses=AppliedSerializer)
+    def post(self, request: Request, project: Any, plan: UUID) -> Response:
+        """Put a ready plan in force, once: reserve its money, ask people and the judge. 409 when it was applied."""
+        done = applying.apply_plan(self.row(plan), actor=self.user)
+        body = {
+            "plan": self.row(plan),
+            "reserved": done.reserved,
+            "released": done.released,
+            "unspent": done.unspent,
+            "judge_job": done.judge_job.public_id if done.judge_job else None,
+        }
+        return Response(AppliedSerializer(body).data)
+
+
+class Pilots(PlanView):
+    needs: ClassVar = {"POST": Need("write", "manage")}
+    idempotent = True
+
+    @extend_schema(operation_id="pilots_create", request=PilotCreation, responses={201: PlanSerializer})
+    @once
+    def post(self, request: Request, project: Any) -> Response:
+        """Ask people, and a judge, for a random sample; answered as a plan of strategy ``pilot``."""
+        body = self.checked(request, PilotCreation)
+        task = self.task_named(body["task"])
+        wanted = body.get("judge")
+        judge = get_object_or_404(Judge, project=self.project, public_id=wanted) if wanted else None
+        made, _ = pilots.start_pilot(
+            task, body["count"], actor=self.user, judge=judge, labels=body["labels"], seed=body["seed"]
+        )
+        return self.shown(self.row(made.public_id), 201)

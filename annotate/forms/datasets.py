@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from feedback.models import Task
+
+
+class FreezeForm(forms.Form):
+    """What a dataset version holds. The rules are said in words beside each choice."""
+
+    shapes = forms.MultipleChoiceField(
+        label="Shapes",
+        choices=[
+            ("preference", "Preference: prompt, chosen, rejected as text"),
+            ("preference-conversational", "Preference as chat messages"),
+            ("raw", "Raw: one row per annotation, nothing aggregated"),
+        ],
+        initial=["preference", "preference-conversational"],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    formats = forms.MultipleChoiceField(
+        label="File formats",
+        choices=[("parquet", "Parquet"), ("jsonl", "JSONL")],
+        initial=["parquet", "jsonl"],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    sources = forms.ChoiceField(
+        label="Whose labels",
+        choices=[
+            ("any", "People where they annotated, otherwise the judge"),
+            ("human", "People only"),
+            ("judge", "The judge only"),
+        ],
+    )
+    mix = forms.ChoiceField(label="Preference mix", required=False)
+    aggregation = forms.ChoiceField(
+        label="Several annotators",
+        choices=[("majority", "Majority"), ("dawid-skene", "Dawid–Skene (learns each annotator's error rates)")],
+    )
+    min_annotations = forms.IntegerField(label="At least so many votes", min_value=1, max_value=100, initial=1)
+    ties = forms.ChoiceField(
+        label="Ties",
+        choices=[("drop", "Leave out"), ("keep-half", "Keep with soft label 0.5")],
+        help_text="A split vote is a tie. Ties are never decided by chance.",
+    )
+    train = forms.FloatField(label="Train share", min_value=0, max_value=1, initial=0.9)
+    validation = forms.FloatField(label="Validation share", min_value=0, max_value=1, initial=0.05)
+    seed = forms.IntegerField(
+        min_value=0,
+        max_value=2**31 - 1,
+        initial=0,
+        help_text="Test gets what is left. A prompt is never in two splits.",
+    )
+
+    def __init__(self, task: Task, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        mixes = [(str(mix.public_id), mix.name) for mix in task.mixes.order_by("-pk")[:200]]
+        sources, mix = self.fields["sources"], self.fields["mix"]
+        assert isinstance(sources, forms.ChoiceField)
+        assert isinstance(mix, forms.ChoiceField)
+        mix.choices = [("", "None"), *mixes]
+        if mixes:
+            sources.choices = [*FreezeForm.base_fields["sources"].choices, ("mix", "As a preference mix says")]  # type: ignore[attr-defined]
+        else:
+            del self.fields["mix"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("train", 0) + cleaned.get("validation", 0) > 1 + 1e-9:
+            self.add_error("validation", "Train and validation together are more than 1.")
+        return cleaned
+
+    def spec(self) -> dict[str, Any]:
+        """The choices as :class:`feedback.services.freezing.FreezeSpec` reads them."""
+        data = self.cleaned_data
+        test = max(0.0, round(1 - data["train"] - data["validation"], 9))
+        splits = (round(1 - data["validation"] - test, 9), data["validation"], test)
+        names = ("shapes", "formats", "sources", "aggregation", "min_annotations", "ties", "seed")
+        mix = {"mix": data["mix"]} if data.get("mix") and data["sources"] == "mix" else {}
+        return {**{name: data[name] for name in names}, "splits": splits, **mix}

@@ -1,0 +1,91 @@
+"""The forms of routing: a pilot, and a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from feedback.models import Annotator, AnnotatorKind, Project
+from routing.models import Judge
+from routing.services import planning
+
+from .fields import MoneyField
+
+MOST_SEED = 2**31 - 1
+STRATEGY_NAMES = {
+    "all_human": "All people",
+    "disagreement": "Judge disagreement",
+    "adv_topk": "Highest advantage",
+    "hyper_topk": "Highest tag gain",
+    "pilot": "Pilot",
+}
+
+
+def judge_annotators(project: Project) -> dict[str, Annotator]:
+    """Whose verdicts a plan can route with: configured judges in use, and those recorded in imported sets."""
+    rows = Annotator.objects.filter(project=project).exclude(kind=AnnotatorKind.HUMAN)
+    usable = rows.filter(judge=None) | rows.filter(judge__retired_at=None)
+    return {str(row.public_id): row for row in usable.distinct().order_by("-pk")}
+
+
+def strategy_words(name: str) -> str:
+    """A strategy's name as people read it."""
+    return STRATEGY_NAMES.get(name, name.replace("_", " ").capitalize())
+
+
+class PlanForm(forms.Form):
+    """A strategy, money, and whose verdicts count."""
+
+    strategy = forms.ChoiceField(widget=forms.RadioSelect, initial="disagreement")
+    budget = MoneyField(help_text="What may be spent on new labels, people and judge together.")
+    judge = forms.ChoiceField(help_text="Its verdicts are what people's labels are weighed against.")
+    labels = forms.IntegerField(label="People for each instance", min_value=1, max_value=9, initial=1)
+    kind = forms.ChoiceField(
+        label="Prediction",
+        choices=[
+            ("gp", "Gaussian process (default)"),
+            ("ridge", "Ridge"),
+            ("linear_ols", "Linear, as published"),
+            ("quadratic_ols", "Quadratic, as published"),
+        ],
+    )
+    seed = forms.IntegerField(min_value=0, max_value=MOST_SEED, initial=0)
+
+    def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.judges = judge_annotators(project)
+        strategy, judge = self.fields["strategy"], self.fields["judge"]
+        assert isinstance(strategy, forms.ChoiceField)
+        assert isinstance(judge, forms.ChoiceField)
+        strategy.choices = [(row.name, f"{strategy_words(row.name)}: {row.summary}") for row in planning.offered()]
+        judge.choices = [(key, row.name) for key, row in self.judges.items()]
+
+    def wish(self) -> dict[str, Any]:
+        """What :func:`routing.services.planning.make_plan` is given."""
+        data = self.cleaned_data
+        return {
+            "strategy": data["strategy"],
+            "budget_micros": data["budget"],
+            "judge": self.judges[data["judge"]],
+            "seed": data["seed"],
+            "params": {"labels": data["labels"], "kind": data["kind"]},
+        }
+
+
+class PilotForm(forms.Form):
+    """How many instances people and the judge both label."""
+
+    count = forms.IntegerField(label="Instances", min_value=1, max_value=5000)
+    labels = forms.IntegerField(label="People for each", min_value=1, max_value=9, initial=1)
+    judge = forms.ChoiceField(label="And judged by", required=False)
+
+    def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.judges = {str(row.public_id): row for row in Judge.objects.current().filter(project=project)}
+        judge = self.fields["judge"]
+        assert isinstance(judge, forms.ChoiceField)
+        judge.choices = [*((key, str(row)) for key, row in self.judges.items()), ("", "Nobody now")]
+
+    def chosen_judge(self) -> Judge | None:
+        return self.judges.get(self.cleaned_data["judge"])

@@ -1,0 +1,143 @@
+"""The form that starts a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from feedback.exceptions import FeedbackError
+from feedback.models import DatasetState, DatasetVersion, Project
+from training.base_models import base_models
+from training.models import Objective
+
+OPTIONS = ("beta", "label_smoothing", "margin_scale")
+NUMBERS = (
+    *("epochs", "learning_rate", "max_length", "tokens_per_batch", "gradient_accumulation", "max_steps"),
+    *("warmup_steps", "weight_decay", "max_grad_norm", "seed", "checkpoint_every", "evaluate_every"),
+)
+CHOICES = ("schedule", "long_rows", "precision", "device")
+
+
+class RunForm(forms.Form):
+    version = forms.ModelChoiceField(
+        DatasetVersion.objects.none(), to_field_name="public_id", label="Dataset version", empty_label=None
+    )
+    objective = forms.ChoiceField(
+        choices=Objective.choices,
+        widget=forms.RadioSelect,
+        initial=Objective.BT,
+        help_text="A reward model scores completions; a policy writes them.",
+    )
+    base_model = forms.ChoiceField(
+        help_text="Model folders of this installation and models that this project trained. The small demo model has a "
+        "million parameters; it is made on its first use, which takes a few minutes."
+    )
+    epochs = forms.IntegerField(
+        min_value=1, max_value=1000, initial=1, help_text="How often every pair is seen. More than three rarely helps."
+    )
+    learning_rate = forms.FloatField(
+        min_value=1e-9,
+        max_value=1,
+        initial=5e-5,
+        help_text="Around 0.00005 for models of a billion parameters and less for larger ones; 0.001 for the small "
+        "demo model.",
+    )
+    max_length = forms.IntegerField(
+        min_value=8, max_value=131_072, initial=512, help_text="Tokens of a prompt with one completion, at most."
+    )
+    long_rows = forms.ChoiceField(
+        choices=[
+            ("drop", "Leave them out and say so"),
+            ("truncate-prompt-left", "Cut the start of the prompt"),
+            ("error", "Stop the run"),
+        ],
+        label="Longer rows",
+    )
+    beta = forms.FloatField(
+        min_value=1e-6,
+        max_value=100,
+        initial=0.1,
+        help_text="Policy only: how closely it keeps to the reference policy. Smaller moves further away.",
+    )
+    margin_scale = forms.FloatField(
+        min_value=0,
+        max_value=100,
+        initial=0,
+        help_text="Reward model only: how far apart the scores of a pair must be, per step of its strength.",
+    )
+    label_smoothing = forms.FloatField(
+        min_value=0, max_value=0.49, initial=0, help_text="The share of labels that you expect to be wrong."
+    )
+    tokens_per_batch = forms.IntegerField(
+        min_value=8,
+        max_value=10**7,
+        initial=4096,
+        help_text="How much is computed at once; lower it if memory is short.",
+    )
+    gradient_accumulation = forms.IntegerField(
+        min_value=1, max_value=10_000, initial=1, help_text="Batches per update of the weights."
+    )
+    max_steps = forms.IntegerField(
+        min_value=1, max_value=10**8, required=False, help_text="Stop after so many updates."
+    )
+    warmup_steps = forms.FloatField(
+        min_value=0,
+        max_value=10**8,
+        initial=0,
+        help_text="Updates in which the learning rate rises; below 1, a share of all.",
+    )
+    schedule = forms.ChoiceField(
+        choices=[("cosine", "Cosine"), ("linear", "Linear"), ("constant", "Constant")],
+        help_text="How the learning rate falls.",
+    )
+    weight_decay = forms.FloatField(min_value=0, max_value=10, initial=0)
+    max_grad_norm = forms.FloatField(min_value=1e-6, max_value=10**6, initial=1.0, label="Largest gradient norm")
+    seed = forms.IntegerField(
+        min_value=0, max_value=2**31 - 1, initial=0, help_text="The same seed gives the same run."
+    )
+    evaluate_every = forms.IntegerField(
+        min_value=1, max_value=10**8, required=False, help_text="Updates between looks at the held-out pairs."
+    )
+    checkpoint_every = forms.IntegerField(
+        min_value=1, max_value=10**8, initial=50, help_text="Updates between saved states, from which a run resumes."
+    )
+    precision = forms.ChoiceField(choices=[("fp32", "32 bit"), ("bf16", "bfloat16 (GPU)")])
+    device = forms.ChoiceField(choices=[("auto", "GPU if there is one"), ("cpu", "CPU"), ("cuda", "GPU")])
+
+    def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        versions = DatasetVersion.objects.filter(task__project=project, state=DatasetState.READY)
+        self.fields["version"].queryset = versions.select_related("task").order_by("-pk")  # type: ignore[attr-defined]
+        self.fields["base_model"].choices = [(base.key, base.name) for base in base_models(project)]  # type: ignore[attr-defined]
+
+    @property
+    def main(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("version", "objective", "base_model")]
+
+    @property
+    def learning(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("epochs", "learning_rate", "max_length", "long_rows")]
+
+    @property
+    def advanced(self) -> list[forms.BoundField]:
+        shown = {field.name for field in (*self.main, *self.learning)}
+        return [field for field in self if field.name not in shown]
+
+    @property
+    def advanced_wrong(self) -> bool:
+        return any(field.errors for field in self.advanced)
+
+    def config(self) -> dict[str, Any]:
+        """The settings as the engine names them; what was left empty is left out."""
+        data = self.cleaned_data
+        chosen = {name: data[name] for name in (*NUMBERS, *CHOICES) if data.get(name) not in (None, "")}
+        return chosen | {"objective_options": {name: data[name] for name in OPTIONS}}
+
+    def refuse(self, error: FeedbackError) -> None:
+        """Show an error of the service at the fields it is about."""
+        for path, sentence in error.errors.items():
+            name = path.removeprefix("config.").removeprefix("objective_options.")
+            self.add_error(name if name in self.fields else None, sentence)
+        if not error.errors:
+            self.add_error(None, error.message)

@@ -1,0 +1,34 @@
+/* Answers are stored in the order of the instance; the screen shows the order of the assignment. */
+
+/** The same preference with the sides exchanged; ties, both-bad and cannot-judge stay. */
+export function mirror(value) {
+  if (value.startsWith("a-is-")) return `b-is-${value.slice(5)}`;
+  if (value.startsWith("b-is-")) return `a-is-${value.slice(5)}`;
+  return value;
+}
+
+/** Whether the left completion of the screen is the second stored one. `order[position] = stored index`. */
+export function isSwapped(order) {
+  return order[0] === 1;
+}
+
+/**
+ * A preference answer from screen order to stored order or back (exchanging the sides twice changes nothing).
+ */
+export function reordered(answer, order) {
+  if (!isSwapped(order)) return answer;
+  const aspects = Object.entries(answer.aspects ?? {}).map(([aspect, value]) => [aspect, mirror(value)]);
+  return { ...answer, value: answer.value && mirror(answer.value), aspects: Object.fromEntries(aspects) };
+}
+
+/** Whether two JSON values say the same, whatever the order of their keys. */
+export function same(one, other) {
+  return canonical(one) === canonical(other);
+}
+
+function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null";
+  const entries = Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`);
+  return `{${entries.join(",")}}`;
+}

@@ -1,0 +1,259 @@
+/* One assignment on the screen: questions, draft, keys, submit. A new Room is made for each instance. */
+
+import { ActiveClock } from "./clock.js";
+import { Draft } from "./draft.js";
+import { keysAreOn, listen, switchKeys } from "./keyboard.js";
+import { announce, notice } from "./notice.js";
+import { Preference } from "./preference.js";
+import { Submission } from "./submission.js";
+import { markChosen, wireTexts } from "./texts.js";
+
+const KINDS = { preference: Preference };
+const STATE_WORDS = {
+  saved: "Saved",
+  saving: "Saving…",
+  offline: "Offline: kept here",
+  "signed-out": "Signed out: kept here",
+  conflict: "Changed in another tab",
+  lost: "Back in the queue",
+};
+
+export class Room {
+  /** `element` is #room, `page` its data block, `go(url)` shows another page, `undo()` takes the last submit back. */
+  constructor(element, page, { go, undo }) {
+    Object.assign(this, { element, page, go, undo });
+    this.form = element.querySelector("#answers");
+    this.leaving = new AbortController();
+    this.questions = this.mountQuestions();
+    this.rows = this.questions.flatMap((question) => question.rows);
+    this.clock = new ActiveClock(page.draft.active_ms ?? 0, this.leaving.signal);
+    this.draft = new Draft({
+      assignment: page.assignment,
+      draft: page.draft,
+      url: page.urls.draft,
+      read: () => this.answers(),
+      activeMs: () => this.clock.read(),
+      on: {
+        state: (name) => this.showState(name),
+        conflict: (theirs) => this.askWhichDraft(theirs),
+        lost: () => this.sayLost(),
+      },
+    });
+    this.submission = new Submission(this);
+  }
+
+  mountQuestions() {
+    return this.page.questions.flatMap((question) => {
+      const Kind = KINDS[question.kind];
+      const section = this.element.querySelector(`[data-question="${CSS.escape(question.name)}"]`);
+      return Kind && section ? [new Kind(section, question, this.page.order)] : [];
+    });
+  }
+
+  start() {
+    const { answers, newer } = this.draft.restore();
+    this.write(answers);
+    if (!this.draft.inConflict) this.showState("saved");
+    if (newer) this.restored();
+    const { signal } = this.leaving;
+    this.form.addEventListener("input", (event) => this.onChange(event), { signal });
+    this.form.addEventListener("change", (event) => this.onChange(event), { signal });
+    this.form.addEventListener("submit", (event) => this.onSubmit(event), { signal });
+    this.form.addEventListener("focusin", (event) => this.follow(event.target), { signal });
+    this.element.addEventListener("click", (event) => this.onClick(event), { signal });
+    window.addEventListener("online", () => this.draft.save(), { signal });
+    window.addEventListener("pagehide", () => this.draft.flush(), { signal });
+    wireTexts(this.element, signal);
+    this.wireKeys();
+    this.wireReasonForms();
+    this.keepLease();
+    if (this.rows.length) this.setCurrent(this.rows[0]);
+  }
+
+  leave({ accepted }) {
+    this.draft.close({ accepted });
+    this.leaving.abort();
+  }
+
+  /** {question name: answer} in stored order; questions without an answer are left out. */
+  answers() {
+    const pairs = this.questions.map((question) => [question.name, question.read()]);
+    return Object.fromEntries(pairs.filter(([, answer]) => answer !== null));
+  }
+
+  write(answers) {
+    for (const question of this.questions) question.write(answers[question.name] ?? null);
+    this.refresh();
+  }
+
+  restored() {
+    announce("Your unsaved answers were restored from this browser");
+    this.draft.changed();
+  }
+
+  onChange(event) {
+    const row = event.target.closest("[data-row].has-error");
+    if (row) {
+      row.classList.remove("has-error");
+      row.querySelector("[data-error]").textContent = "";
+    }
+    this.refresh();
+    this.draft.changed();
+  }
+
+  /** Bring everything that depends on the answers up to date. */
+  refresh() {
+    for (const question of this.questions) question.describe();
+    this.collapseAnswered();
+    markChosen(this.element, this.questions[0]?.shown() ?? "");
+    const missing = this.firstMissing();
+    this.form.querySelector("#missing").textContent = missing?.words ?? "";
+    this.form.querySelector('[type="submit"]').setAttribute("aria-disabled", String(missing !== null));
+  }
+
+  firstMissing() {
+    for (const [i, question] of this.questions.entries()) {
+      const words = question.missing();
+      if (words) return { question, words: this.questions.length > 1 ? `Answer question ${i + 1}` : words };
+    }
+    return null;
+  }
+
+  /* Answered questions fold to one line once another one is current, so that the form stays on one screen. */
+  collapseAnswered() {
+    for (const question of this.questions) {
+      const current = question.rows.includes(this.current);
+      const folded = this.questions.length > 1 && !current && question.read() !== null && !question.missing();
+      question.section.querySelector("[data-body]").hidden = folded;
+      question.section.querySelector("[data-question-open]").setAttribute("aria-expanded", String(!folded));
+      question.section.querySelector("[data-summary]").textContent = folded ? question.summary() : "";
+    }
+  }
+
+  setCurrent(row, { focus = false } = {}) {
+    this.current?.classList.remove("is-current");
+    this.current = row;
+    row.classList.add("is-current");
+    this.collapseAnswered();
+    if (!focus) return;
+    const target = row.querySelector("input:checked") ?? row.querySelector("input, textarea");
+    target?.focus({ preventScroll: true });
+    row.scrollIntoView({ block: "nearest" });
+  }
+
+  follow(target) {
+    const row = target.closest("[data-row]");
+    if (row && row !== this.current) this.setCurrent(row);
+  }
+
+  move(step) {
+    const next = this.rows[this.rows.indexOf(this.current) + step];
+    if (next) this.setCurrent(next, { focus: true });
+  }
+
+  onClick(event) {
+    const act = event.target.closest("[data-act]")?.dataset.act;
+    if (act) this.act(act);
+    const opener = event.target.closest("[data-question-open]");
+    const question = opener && this.questions.find((one) => one.section.contains(opener));
+    if (question) this.setCurrent(question.rows[0], { focus: true });
+    if (event.target.closest("[data-dialog-close]")) event.target.closest("dialog").close();
+    if (event.target.matches("[data-keys-on]")) switchKeys(event.target.checked);
+  }
+
+  act(name) {
+    if (name === "guideline") this.toggleGuideline();
+    else if (name === "keys") this.showKeys();
+    else this.element.querySelector(`#${name}-dialog`)?.showModal(); // an answer that is edited has no skip and flag
+  }
+
+  showKeys() {
+    const dialog = this.element.querySelector("#keys-dialog");
+    dialog.querySelector("[data-keys-on]").checked = keysAreOn();
+    dialog.querySelector("[data-key-of]").textContent = this.questions[0]?.bothBadKey() ?? "9";
+    dialog.showModal();
+  }
+
+  toggleGuideline(show = this.element.querySelector("#guideline").hidden) {
+    const pane = this.element.querySelector("#guideline");
+    pane.hidden = !show;
+    const button = this.element.querySelector('.room-tools [data-act="guideline"]');
+    button.setAttribute("aria-expanded", String(show));
+    if (show) pane.focus();
+    else if (pane.contains(document.activeElement) || document.activeElement === document.body) button.focus();
+  }
+
+  wireKeys() {
+    const keys = {
+      j: () => this.move(1),
+      k: () => this.move(-1),
+      s: () => this.act("skip"),
+      f: () => this.act("flag"),
+      g: () => this.toggleGuideline(),
+      u: () => this.undo(),
+      "?": () => this.act("keys"),
+    };
+    const other = (key) => this.questions.some((one) => one.rows.includes(this.current) && one.press(this.current, key));
+    const escape = () => this.toggleGuideline(false);
+    listen({ keys, other, escape, submit: () => this.submission.submit() }, this.leaving.signal);
+  }
+
+  wireReasonForms() {
+    for (const form of this.element.querySelectorAll("[data-reason-form]")) {
+      form.addEventListener("submit", (event) => {
+        event.preventDefault();
+        this.submission.giveUp(form);
+      }, { signal: this.leaving.signal });
+    }
+  }
+
+  onSubmit(event) {
+    event.preventDefault();
+    this.submission.submit();
+  }
+
+  /* Reading for long without a change must not lose the lease: a save renews it while somebody is here. */
+  keepLease() {
+    let renewedAt = this.clock.read();
+    const renew = () => {
+      if (this.clock.read() === renewedAt) return;
+      renewedAt = this.clock.read();
+      this.draft.save();
+    };
+    const timer = setInterval(renew, Math.max(10, this.page.lease_seconds / 3) * 1000);
+    this.leaving.signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  showState(name) {
+    const state = this.element.querySelector("#save-state");
+    state.textContent = STATE_WORDS[name];
+    state.dataset.state = ["signed-out", "offline"].includes(name) ? "offline" : name;
+    if (name === "signed-out") this.saySignedOut();
+  }
+
+  saySignedOut() {
+    notice("You are signed out. Your answers are kept in this browser and come back after you sign in.", {
+      actions: [{ label: "Sign in", primary: true, run: () => location.reload() }],
+    });
+  }
+
+  sayLost() {
+    notice("This instance went back to the queue because its time ran out or it was finished elsewhere. Your answers are kept in this browser.", {
+      actions: [{ label: "Show the next instance", primary: true, run: () => this.go(this.page.urls.next) }],
+    });
+  }
+
+  askWhichDraft(theirs) {
+    const settle = async (side) => {
+      notice("");
+      if (side === "theirs") this.write(theirs);
+      await this.draft.settle(side);
+    };
+    notice("This instance was changed in another tab. Nothing was overwritten. Which answers do you want to keep?", {
+      actions: [
+        { label: "Keep these", primary: true, run: () => settle("mine") },
+        { label: "Use the other tab’s", run: () => settle("theirs") },
+      ],
+    });
+  }
+}

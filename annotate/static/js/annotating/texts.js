@@ -1,0 +1,67 @@
+/* The texts of an instance: raw view, copy, one completion at a time on a phone, scroll areas that keys can reach. */
+
+import * as toasts from "../toasts.js";
+
+export function wireTexts(room, signal) {
+  room.addEventListener("click", (event) => onClick(room, event), { signal });
+  const completions = room.querySelector("#completions");
+  completions.addEventListener("scroll", () => markShown(room, completions), { signal, passive: true });
+  const observer = new ResizeObserver((entries) => entries.forEach((entry) => reachable(entry.target)));
+  for (const area of room.querySelectorAll(".completion-text, .prose pre, .prose table")) observer.observe(area);
+  signal.addEventListener("abort", () => observer.disconnect());
+}
+
+/** Mark the completion that the preference favours: "a", "b" or none. */
+export function markChosen(room, value) {
+  const side = value.match(/^([ab])-is-/)?.[1];
+  for (const completion of room.querySelectorAll(".completion")) {
+    const chosen = completion.dataset.letter.toLowerCase() === side;
+    completion.classList.toggle("is-chosen", chosen);
+    completion.querySelector(".completion-chosen").hidden = !chosen;
+  }
+}
+
+function onClick(room, event) {
+  const raw = event.target.closest("[data-raw-toggle]");
+  if (raw) toggleRaw(raw);
+  const copied = event.target.closest("[data-copy-raw]");
+  if (copied) copy(copied.closest(".completion").querySelector(".raw").textContent);
+  const tab = event.target.closest("[data-show-completion]");
+  if (tab) reveal(room, Number(tab.dataset.showCompletion));
+}
+
+function toggleRaw(button) {
+  const text = button.closest(".completion").querySelector(".completion-text");
+  const showRaw = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", String(showRaw));
+  text.querySelector(".raw").hidden = !showRaw;
+  text.querySelector(".prose").hidden = showRaw;
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    toasts.show("Copied");
+  } catch {
+    toasts.show("This browser did not allow copying. Use the raw view and copy by hand.", { danger: true });
+  }
+}
+
+function reveal(room, position) {
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const completion = room.querySelectorAll(".completion")[position];
+  completion.scrollIntoView({ inline: "start", block: "nearest", behavior: calm ? "auto" : "smooth" });
+}
+
+function markShown(room, completions) {
+  const shown = Math.round(Math.abs(completions.scrollLeft) / completions.clientWidth);
+  room.querySelectorAll("[data-show-completion]").forEach((tab, i) => {
+    tab.setAttribute("aria-pressed", String(i === shown));
+  });
+}
+
+function reachable(area) {
+  const scrolls = area.scrollHeight > area.clientHeight + 1 || area.scrollWidth > area.clientWidth + 1;
+  if (scrolls) area.tabIndex = 0;
+  else area.removeAttribute("tabindex");
+}

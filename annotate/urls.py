@@ -1,0 +1,105 @@
+"""The table of contents. One URL, one function."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+from .views import (
+    account,
+    datasets,
+    errors,
+    imports,
+    instances,
+    jobs,
+    judge,
+    label,
+    models,
+    overview,
+    people,
+    projects,
+    routing,
+    settings,
+    tasks,
+    training,
+)
+
+handler400 = errors.bad_request
+handler403 = errors.forbidden
+handler404 = errors.not_found
+handler500 = errors.crashed
+
+urlpatterns = [
+    # people come in
+    path("account/", include("allauth.account.urls")),
+    path("account/2fa/", include("allauth.mfa.urls")),
+    path("account/link/<str:secret>/", account.login_link, name="login-link"),
+    path("account/invitation/<str:secret>/", account.invitation, name="invitation"),
+    path("account/tokens/", account.tokens, name="tokens"),
+    path("account/tokens/<uuid:token>/revoke/", account.token_revoke, name="token-revoke"),
+    # projects and tasks
+    path("", projects.projects, name="projects"),
+    path("projects/new/", projects.project_create, name="project-create"),
+    path("p/<uuid:project>/", overview.overview, name="overview"),
+    path("p/<uuid:project>/settings/", settings.settings, name="settings"),
+    path("p/<uuid:project>/people/", people.people, name="people"),
+    path("p/<uuid:project>/people/invite/", people.invite, name="invite"),
+    path("p/<uuid:project>/people/<uuid:member>/role/", people.member_role, name="member-role"),
+    path("p/<uuid:project>/people/<uuid:member>/remove/", people.member_remove, name="member-remove"),
+    path("p/<uuid:project>/tasks/", tasks.tasks, name="tasks"),
+    path("p/<uuid:project>/tasks/new/", tasks.task_create, name="task-create"),
+    path("p/<uuid:project>/tasks/<uuid:task>/", tasks.task, name="task"),
+    path("p/<uuid:project>/tasks/<uuid:task>/edit/", tasks.task_edit, name="task-edit"),
+    path("p/<uuid:project>/tasks/<uuid:task>/open/", tasks.task_open, name="task-open"),
+    path("p/<uuid:project>/tasks/<uuid:task>/close/", tasks.task_close, name="task-close"),
+    # labelling
+    path("label/", label.label_queue, name="queue"),
+    path("label/history/", label.history, name="history"),
+    path("label/<uuid:task>/", label.work, name="work"),
+    path("label/assignment/<uuid:assignment>/draft/", label.draft, name="draft"),
+    path("label/assignment/<uuid:assignment>/submit/", label.submit, name="submit"),
+    path("label/assignment/<uuid:assignment>/undo/", label.undo, name="undo"),
+    path("label/assignment/<uuid:assignment>/skip/", label.skip, name="skip"),
+    path("label/assignment/<uuid:assignment>/flag/", label.flag, name="flag"),
+    path("label/annotation/<uuid:annotation>/", label.edit, name="annotation-edit"),
+    path("label/annotation/<uuid:annotation>/draft/", label.edit_draft, name="annotation-draft"),
+    # instances and imports
+    path("p/<uuid:project>/instances/", instances.instances, name="instances"),
+    path("p/<uuid:project>/instances/<uuid:instance>/", instances.instance, name="instance"),
+    path("p/<uuid:project>/imports/new/", imports.import_new, name="import-new"),
+    path("p/<uuid:project>/imports/<uuid:batch>/", imports.import_page, name="import"),
+    path("p/<uuid:project>/imports/<uuid:batch>/run/", imports.import_run, name="import-run"),
+    # routing and judge
+    path("p/<uuid:project>/routing/", routing.routing, name="routing"),
+    path("p/<uuid:project>/routing/pilot/", routing.pilot_start, name="pilot-start"),
+    path("p/<uuid:project>/routing/new/", routing.plan_create, name="plan-create"),
+    path("p/<uuid:project>/routing/<uuid:plan>/", routing.plan, name="plan"),
+    path("p/<uuid:project>/routing/<uuid:plan>/apply/", routing.plan_apply, name="plan-apply"),
+    path("p/<uuid:project>/routing/<uuid:plan>/again/", routing.plan_again, name="plan-again"),
+    path("p/<uuid:project>/routing/<uuid:plan>/preview/", routing.plan_preview, name="plan-preview"),
+    path("p/<uuid:project>/judge/", judge.judge, name="judge"),
+    path("p/<uuid:project>/judge/new/", judge.judge_create, name="judge-create"),
+    path("p/<uuid:project>/judge/<uuid:judge>/", judge.judge_edit, name="judge-edit"),
+    path("p/<uuid:project>/judge/<uuid:judge>/run/", judge.judge_run, name="judge-run"),
+    path("p/<uuid:project>/judge/<uuid:judge>/retire/", judge.judge_retire, name="judge-retire"),
+    # datasets
+    path("p/<uuid:project>/datasets/", datasets.dataset_list, name="datasets"),
+    path("p/<uuid:project>/datasets/new/", datasets.dataset_create, name="dataset-create"),
+    path("p/<uuid:project>/datasets/<uuid:version>/", datasets.dataset, name="dataset"),
+    path("p/<uuid:project>/datasets/<uuid:version>/files/<path:path>", datasets.dataset_file, name="dataset-file"),
+    # training and models
+    path("p/<uuid:project>/training/", training.training, name="training"),
+    path("p/<uuid:project>/training/new/", training.run_create, name="run-create"),
+    path("p/<uuid:project>/training/<uuid:run>/", training.run, name="run"),
+    path("p/<uuid:project>/training/<uuid:run>/metrics/", training.run_metrics, name="run-metrics"),
+    path("p/<uuid:project>/training/<uuid:run>/log/", training.run_log, name="run-log"),
+    path("p/<uuid:project>/training/<uuid:run>/cancel/", training.run_cancel, name="run-cancel"),
+    path("p/<uuid:project>/training/<uuid:run>/resume/", training.run_resume, name="run-resume"),
+    path("p/<uuid:project>/models/", models.models, name="models"),
+    path("p/<uuid:project>/models/<uuid:model>/", models.model, name="model"),
+    path("p/<uuid:project>/models/<uuid:model>/files/<path:path>", models.model_file, name="model-file"),
+    # jobs
+    path("p/<uuid:project>/jobs/<uuid:job>/", jobs.job_part, name="job-part"),
+    path("p/<uuid:project>/jobs/<uuid:job>/cancel/", jobs.job_cancel, name="job-cancel"),
+    # REST
+    path("api/v1/", include("annotate.api.urls")),
+]

@@ -1,0 +1,176 @@
+"""Judges: how each compares with people, its settings, and putting it to work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from feedback.exceptions import FeedbackError
+from feedback.models import Job, JobKind, Project, Task
+from feedback.services import budget
+from routing.models import Judge, JudgeCall
+from routing.services import calibration, judges, judging
+from routing.services.calibration import JudgeReport
+
+from ..access import in_project, task_from, user_of
+from ..forms.judge import JudgeForm, RunForm
+from ..money import money
+from .jobs import job_context
+
+RECENT = 30
+
+
+def amount_words(micros: int | None, currency: str) -> str:
+    """Money as people read it, a dash where none is known."""
+    return "–" if micros is None else money(micros, currency)
+
+
+@require_GET
+@in_project("view")
+def judge(request: HttpRequest, project: Project) -> HttpResponse:
+    """All judges of the project, beside people."""
+    reports = calibration.judge_reports(project)
+    task = task_from(request, project)
+    calls = JudgeCall.objects.filter(judge__project=project).select_related("judge", "instance")
+    context: dict[str, Any] = {
+        "project": project,
+        "active": "judge",
+        "rows": [
+            {"report": report, "cost": amount_words(report.cost_per_thousand, project.currency), **_figures(report)}
+            for report in reports
+        ],
+        "task": task,
+        "tasks": project.tasks.order_by("name"),
+        "form": RunForm(),
+        "calls": calls.order_by("-pk")[:RECENT],
+        **(_run_context(project, task) if task else {}),
+        **_job(request, project),
+    }
+    return render(request, "judge/judge.html", context)
+
+
+def _figures(report: JudgeReport) -> dict[str, str]:
+    """A report's shares in words."""
+
+    def percent(value: float | None, signed: bool = False) -> str:
+        return "–" if value is None else f"{100 * value:+.0f} points" if signed else f"{value:.0%}"
+
+    interval = f"{percent(report.agreement_low)} to {percent(report.agreement_high)}"
+    return {
+        "agreement": percent(report.agreement),
+        "interval": interval if report.agreement is not None else "",
+        "kappa": "–" if report.kappa is None else f"{report.kappa:.2f}",
+        "consistency": percent(report.order_consistency),
+        "position": percent(report.position_bias, signed=True),
+        "length": percent(report.length_bias, signed=True),
+        "abstained": percent(report.abstained),
+    }
+
+
+def _job(request: HttpRequest, project: Project) -> dict[str, Any]:
+    job = Job.objects.filter(project=project, kind=JobKind.JUDGE).order_by("-pk").first()
+    if job is None:
+        return {}
+    context = job_context(request, project, job)
+    job.result_url = ""  # type: ignore[attr-defined]  # this is the page it would lead to
+    return context
+
+
+def _run_context(project: Project, task: Task) -> dict[str, Any]:
+    """Per judge: what is left to judge, and what a hundred more can cost at worst."""
+    rows = [
+        {
+            "judge": row,
+            "left": judging.unjudged(task, row).count(),
+            "worst": amount_words(judging.estimate_micros(task, row, 100, sample=20), project.currency),
+        }
+        for row in Judge.objects.current().filter(project=project).order_by("name")[:20]
+    ]
+    return {"estimates": rows, "left": amount_words(budget.budget_of(task).left_micros, project.currency)}
+
+
+@require_http_methods(["GET", "POST"])
+@in_project("manage")
+def judge_create(request: HttpRequest, project: Project) -> HttpResponse:
+    form = JudgeForm(request.POST or None)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            made = judges.create_judge(
+                project, data["name"], form.config(), actor=user_of(request), api_key_env=data["api_key_env"]
+            )
+        except FeedbackError as error:
+            add_errors(form, error)
+        else:
+            messages.success(request, f"{made} is ready.")
+            return redirect("judge", project.public_id)
+    return _form_page(request, project, form, None)
+
+
+@require_http_methods(["GET", "POST"])
+@in_project("manage")
+def judge_edit(request: HttpRequest, project: Project, judge: UUID) -> HttpResponse:
+    row = get_object_or_404(Judge, project=project, public_id=judge, retired_at=None)
+    initial = {**row.config, "name": row.name, "api_key_env": row.api_key_env}
+    form = JudgeForm(request.POST or None, initial=initial)
+    del form.fields["name"]
+    if form.is_valid():
+        try:
+            current = judges.edit_judge(
+                row, form.config(row.config), actor=user_of(request), api_key_env=form.cleaned_data["api_key_env"]
+            )
+        except FeedbackError as error:
+            add_errors(form, error)
+        else:
+            renewed = " Its answers may change, so it is a new version with its own verdicts."
+            messages.success(request, f"{current} is saved.{renewed if current.pk != row.pk else ''}")
+            return redirect("judge", project.public_id)
+    return _form_page(request, project, form, row)
+
+
+def _form_page(request: HttpRequest, project: Project, form: JudgeForm, row: Judge | None) -> HttpResponse:
+    context = {"project": project, "active": "judge", "form": form, "judge": row}
+    return render(request, "judge/form.html", context, status=422 if form.is_bound else 200)
+
+
+def add_errors(form: Any, error: FeedbackError) -> None:
+    """A service's refusal as errors of the form's fields, or of the form where it has no such field."""
+    told: Mapping[str, str] = error.errors or {"": error.message}
+    for path, sentence in told.items():
+        name = path.split(".")[0]
+        form.add_error(name if name in form.fields else None, sentence)
+
+
+@require_POST
+@in_project("manage")
+def judge_run(request: HttpRequest, project: Project, judge: UUID) -> HttpResponse:
+    """Put a judge to work on a task."""
+    row = get_object_or_404(Judge, project=project, public_id=judge)
+    task = task_from(request, project)
+    if task is None:
+        raise Http404
+    form = RunForm(request.POST)
+    if form.is_valid():
+        try:
+            judging.start_judging(task, row, form.wish(), actor=user_of(request))
+        except FeedbackError as error:
+            add_errors(form, error)
+        else:
+            return redirect("judge", project.public_id)
+    context = {"project": project, "active": "judge", "form": form, "judge": row, "task": task}
+    return render(request, "judge/run.html", context, status=422)
+
+
+@require_POST
+@in_project("manage")
+def judge_retire(request: HttpRequest, project: Project, judge: UUID) -> HttpResponse:
+    row = get_object_or_404(Judge, project=project, public_id=judge)
+    judges.retire_judge(row, actor=user_of(request))
+    messages.success(request, f"{row} is out of use. Its verdicts stay.")
+    return redirect("judge", project.public_id)

@@ -1,0 +1,169 @@
+"""What the templates of the reading room get: texts as safe HTML in the order of the screen, and the page's data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.urls import reverse
+
+from feedback.models import Annotation, Assignment, GuidelineVersion, Task, User
+from feedback.models.tasks import text_of
+from feedback.services import labelling, queue
+
+from ..markdown import render
+
+LETTERS = "ABCDEFGHIJKL"
+_LANGUAGE = re.compile(r"^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$")
+
+
+def work_context(assignment: Assignment, user: User) -> dict[str, Any]:
+    """One assignment, to be labelled."""
+    task = assignment.task
+    done = labelling.history_of(user).filter(task=task).count()
+    draft = {
+        "answers": assignment.draft,
+        "version": assignment.draft_version,
+        "active_ms": assignment.active_ms,
+    }
+    return _texts(assignment) | {
+        "progress": {
+            "done": done,
+            "goal": done + labelling.left_for(task, user),
+            "total": task.instances.filter(removed_at=None).count(),
+        },
+        "page": _page(assignment, draft, {name: _url(name, assignment) for name in ("draft", "submit")}),
+    }
+
+
+def edit_context(annotation: Annotation) -> dict[str, Any]:
+    """A submitted annotation on the same screen, to be changed."""
+    assignment = annotation.assignment
+    assert assignment is not None
+    draft = {
+        "answers": assignment.draft or annotation.answers,
+        "version": assignment.draft_version,
+        "active_ms": annotation.active_ms,
+    }
+    urls = {
+        "draft": reverse("annotation-draft", args=[annotation.public_id]),
+        "submit": reverse("annotation-edit", args=[annotation.public_id]),
+        "next": reverse("history"),
+    }
+    return _texts(assignment) | {
+        "progress": {"done": 0, "goal": 1, "total": 1},
+        "page": _page(assignment, draft, urls),
+        "editing": True,
+    }
+
+
+def _texts(assignment: Assignment) -> dict[str, Any]:
+    task, instance = assignment.task, assignment.instance
+    return {
+        "task": task,
+        "assignment": assignment,
+        "prompt": [message_row(message, instance.meta) for message in instance.prompt],
+        "completions": completion_rows(instance.completions, assignment.order, instance.meta),
+        "questions": task.questions,
+        "guideline": guideline_row(assignment.guideline),
+        "reasons_skip": list(queue.SKIP_REASONS.items()),
+        "reasons_flag": list(queue.FLAG_REASONS.items()),
+    }
+
+
+def _page(assignment: Assignment, draft: dict[str, Any], urls: dict[str, str]) -> dict[str, Any]:
+    others = {name: _url(name, assignment) for name in ("skip", "flag", "undo")}
+    return {
+        "assignment": str(assignment.public_id),
+        "order": assignment.order,
+        "questions": assignment.task.questions,
+        "draft": draft,
+        "urls": {"next": reverse("work", args=[assignment.task.public_id])} | others | urls,
+        "lease_seconds": assignment.task.lease_minutes * 60,
+    }
+
+
+def _url(name: str, assignment: Assignment) -> str:
+    return reverse(name, args=[assignment.public_id])
+
+
+def message_row(message: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    """A chat message as shown: its role, safe HTML and source."""
+    return {"role": str(message.get("role", "")), **_shown(message.get("content"), message, meta)}
+
+
+def completion_rows(
+    completions: Sequence[dict[str, Any]], order: Sequence[int], meta: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The completions in the order of the screen, lettered from the left; ``index`` is the stored one."""
+    rows = []
+    for letter, index in zip(LETTERS, order, strict=False):
+        shown = _shown(completions[index]["content"], completions[index], meta)
+        rows.append({"letter": letter, "index": index, "words": len(shown["raw"].split()), **shown})
+    return rows
+
+
+def _shown(content: Any, holder: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    raw = text_of(content) if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)
+    html = render(raw if isinstance(content, str) else f"```json\n{raw}\n```")
+    language = holder.get("lang") or meta.get("lang") or ""
+    direction = holder.get("dir") or meta.get("dir")
+    return {
+        "html": html,
+        "raw": raw,
+        "lang": language if isinstance(language, str) and _LANGUAGE.match(language) else "",
+        "dir": direction if direction in ("ltr", "rtl") else "auto",
+    }
+
+
+def guideline_row(guideline: GuidelineVersion | None) -> dict[str, Any]:
+    return {"html": render(guideline.text) if guideline else "", "number": guideline.number if guideline else None}
+
+
+def done_context(task: Task, user: User) -> dict[str, Any]:
+    """The page after the last instance: what this person did today."""
+    today = labelling.today(user, task)
+    return {"task": task, "done_today": today.count, "minutes_today": round(today.active_ms / 60_000) or None}
+
+
+def queue_row(row: labelling.QueueRow) -> dict[str, Any]:
+    return {
+        "name": row.task.name,
+        "project_name": row.task.project.name,
+        "done": row.done,
+        "goal": row.done + row.left,
+        "left": row.left,
+        "minutes": row.minutes,
+        "start_url": reverse("work", args=[row.task.public_id]),
+    }
+
+
+def history_rows(annotations: Iterable[Annotation], editable: set[int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "public_id": row.public_id,
+            "task_name": row.task.name,
+            "submitted_at": row.submitted_at,
+            "summary": summary(row),
+            "edit_url": reverse("annotation-edit", args=[row.public_id]) if row.pk in editable else None,
+        }
+        for row in annotations
+    ]
+
+
+def summary(annotation: Annotation) -> str:
+    """What an annotation said, in the letters its annotator saw: ``A is clearly better``."""
+    swapped = list(annotation.order[:1]) == [1]
+    for answer in annotation.answers.values():
+        if "value" in answer:
+            return words_of(str(answer["value"]), swapped=swapped)
+    return f"{len(annotation.answers)} answers" if len(annotation.answers) != 1 else "1 answer"
+
+
+def words_of(value: str, *, swapped: bool = False) -> str:
+    """A preference value in words; ``swapped`` exchanges the sides, for whoever saw the second completion left."""
+    if swapped and value[:5] in ("a-is-", "b-is-"):
+        value = ("b" if value[0] == "a" else "a") + value[1:]
+    return value[:1].upper() + value[1:].replace("-", " ")

@@ -1,0 +1,206 @@
+"""Runs: start one, watch it, stop it, take it up again."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from feedback.exceptions import FeedbackError
+from feedback.models import DatasetState, DatasetVersion, Project
+from training import services
+from training.base_models import base_models
+from training.curves import GROUPS, curves
+from training.ingest import log_tail, words
+from training.models import Run
+
+from ..access import in_project, user_of
+from ..forms.training import RunForm
+
+PAGE = 50
+TONES = {"running": "accent", "finished": "success", "failed": "danger"}
+CHARTS = (
+    ("loss", "Loss", ""),
+    ("accuracy", "Accuracy", ""),
+    ("margin", "Reward margin", "chosen minus rejected"),
+    ("speed", "Speed", "tokens per second"),
+)
+
+
+@require_GET
+@in_project("view")
+def training(request: HttpRequest, project: Project) -> HttpResponse:
+    services.settle(project)
+    runs = _runs(project).order_by("-number")
+    before = request.GET.get("before", "")
+    if before.isdecimal() and len(before) < 10:
+        runs = runs.filter(number__lt=int(before))
+    rows = list(runs[: PAGE + 1])
+    context = {
+        "project": project,
+        "active": "training",
+        "rows": [{"run": run, "tone": TONES.get(run.state), "accuracy": accuracy(run)} for run in rows[:PAGE]],
+        "next_url": f"?before={rows[PAGE - 1].number}" if len(rows) > PAGE else "",
+        "has_versions": bool(rows) or _ready_versions(project).exists(),
+    }
+    return render(request, "training/training.html", context)
+
+
+def _runs(project: Project) -> QuerySet[Run]:
+    return Run.objects.filter(project=project).select_related("version__task", "job", "base_run", "created_by", "model")
+
+
+def _ready_versions(project: Project) -> QuerySet[DatasetVersion]:
+    return DatasetVersion.objects.filter(task__project=project, state=DatasetState.READY)
+
+
+def accuracy(run: Run) -> dict[str, Any] | None:
+    """Held-out accuracy in words, with its interval."""
+    found = run.test_accuracy
+    if found is None:
+        return None
+    interval = f"{found['low']:.2f}–{found['high']:.2f}" if found.get("low") is not None else ""
+    return {"value": f"{found['accuracy']:.3f}", "interval": interval, "pairs": found["pairs"]}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@in_project("manage")
+def run_create(request: HttpRequest, project: Project) -> HttpResponse:
+    form = RunForm(project, request.POST or None, initial=_wishes(request, project))
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        key = request.POST.get("key", "")[:64]
+        try:
+            run = services.start_run(
+                data["version"],
+                data["objective"],
+                data["base_model"],
+                form.config(),
+                user_of(request),
+                f"form:{key}" if key else "",
+            )
+            return redirect("run", project.public_id, run.public_id)
+        except FeedbackError as error:
+            form.refuse(error)
+    context = {
+        "project": project,
+        "active": "training",
+        "form": form,
+        "has_versions": _ready_versions(project).exists(),
+    }
+    context["key"] = request.POST.get("key") or secrets.token_urlsafe(16)  # a form sent twice starts one run
+    return render(request, "training/create.html", context, status=422 if form.is_bound else 200)
+
+
+def _wishes(request: HttpRequest, project: Project) -> dict[str, Any]:
+    """What a link asks to have chosen already: a dataset version, a base model. Small models learn at a larger rate."""
+    wishes = {name: request.GET[name] for name in ("version", "base_model", "objective") if name in request.GET}
+    first = next((base.key for base in base_models(project)), "")
+    small = wishes.get("base_model", first) == "small"
+    return ({"learning_rate": 1e-3, "epochs": 3, "evaluate_every": 10} if small else {}) | wishes
+
+
+@require_GET
+@in_project("view")
+def run(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
+    services.settle(project)
+    row = get_object_or_404(_runs(project), public_id=run)
+    live = request.headers.get("HX-Target") == "live"
+    response = render(request, "training/_live.html" if live else "training/run.html", _context(project, row))
+    if live and not row.is_active:
+        response["HX-Refresh"] = "true"  # it has ended: the rest of the page has something to show now
+    return response
+
+
+def _context(project: Project, run: Run) -> dict[str, Any]:
+    return {
+        "project": project,
+        "active": "training",
+        "run": run,
+        "tone": TONES.get(run.state),
+        "state_words": state_words(run),
+        "eta": eta_words(run.eta_seconds) if run.is_active else "",
+        "charts": [{"group": group, "title": title, "unit": unit} for group, title, unit in CHARTS],
+        "step_words": "Step",
+        "took": eta_words(run.seconds),
+        "estimated": eta_words(run.preflight.get("estimate", {}).get("seconds")),
+        "accuracy": accuracy(run),
+        "model": getattr(run, "model", None),
+        "evaluation": [(name.capitalize(), figures) for name, figures in run.evaluation.items()],
+        "slices": _slices(run),
+        "splits": list(run.preflight.get("splits", {}).items()),
+        "rendered": run.preflight.get("splits", {}).get("train", {}).get("rendered", []),
+        "settings": sorted((name.replace("_", " "), value) for name, value in _flat(run.config).items()),
+    }
+
+
+def _slices(run: Run) -> list[dict[str, Any]]:
+    found = run.evaluation.get("test") or run.evaluation.get("validation") or {}
+    return [
+        {"by": by.replace("_", " "), "name": name, "figures": figures}
+        for by, groups in found.get("slices", {}).items()
+        for name, figures in groups.items()
+        if figures.get("accuracy") is not None
+    ][:60]
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    options = config.get("objective_options") or {}
+    return {name: value for name, value in config.items() if name != "objective_options"} | options
+
+
+def state_words(run: Run) -> str:
+    """What a run is doing, in words."""
+    if run.is_stopping:
+        return "Stopping: it saves its state first"
+    if run.is_active and run.job.state == "queued":
+        return "Waiting for a worker" if run.job.attempt == 0 else "Its worker died; waiting for another"
+    if run.is_active:
+        return run.job.message or words({"phase": run.phase})
+    return run.get_state_display()
+
+
+def eta_words(seconds: float | None) -> str:
+    if not seconds:
+        return ""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@require_GET
+@in_project("view")
+def run_metrics(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
+    row = get_object_or_404(Run, project=project, public_id=run)
+    group = request.GET.get("group", "")
+    if group and group not in GROUPS:
+        raise Http404
+    return JsonResponse({"series": curves(row, group), "done": not row.is_active})
+
+
+@require_GET
+@in_project("view")
+def run_log(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
+    row = get_object_or_404(Run, project=project, public_id=run)
+    return render(request, "training/_log.html", {"project": project, "run": row, "log": log_tail(row)})
+
+
+@require_POST
+@in_project("manage")
+def run_cancel(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
+    row = get_object_or_404(Run.objects.select_related("job", "project"), project=project, public_id=run)
+    services.cancel_run(row, user_of(request))
+    return redirect("run", project.public_id, row.public_id)
+
+
+@require_POST
+@in_project("manage")
+def run_resume(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
+    row = get_object_or_404(Run.objects.select_related("job", "project"), project=project, public_id=run)
+    services.resume_run(row, user_of(request))
+    return redirect("run", project.public_id, row.public_id)

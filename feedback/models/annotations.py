@@ -1,0 +1,182 @@
+"""Who was lent what, and what they said of it."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from .columns import choice_field, one_of, public_id, set_exactly_in
+from .people import Annotator, User
+from .tasks import GuidelineVersion, Instance, Task
+
+
+class Source(models.TextChoices):
+    HUMAN = "human", "Person"
+    JUDGE = "judge", "Judge"
+    SIMULATED = "simulated", "Simulated"
+
+
+class RequestState(models.TextChoices):
+    OPEN = "open", "Open"
+    DONE = "done", "Done"
+    ABSTAINED = "abstained", "Abstained"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class AnnotationRequest(models.Model):
+    """That ``wanted`` annotations of one kind are asked for an instance: what a routing decision becomes.
+
+    ``origin`` names who asked (``plan:<public id>``), since the ground knows no plans.
+    """
+
+    public_id = public_id()
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="requests")
+    source = choice_field(Source)
+    judge = models.ForeignKey(Annotator, on_delete=models.PROTECT, null=True, blank=True, related_name="requests")
+    wanted = models.PositiveSmallIntegerField(default=1)
+    received = models.PositiveSmallIntegerField(default=0)
+    price_micros = models.BigIntegerField(default=0)
+    state = choice_field(RequestState, default=RequestState.OPEN)
+    origin = models.CharField(max_length=80, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            one_of(Source, "source", "request_source"),
+            one_of(RequestState, "state", "request_state"),
+            set_exactly_in(["done", "abstained", "withdrawn"], "ended_at", "request_ended"),
+            models.UniqueConstraint(fields=["instance", "source"], condition=Q(state="open"), name="request_open_once"),
+            models.CheckConstraint(condition=Q(received__lte=models.F("wanted")), name="request_not_overfilled"),
+        ]
+        indexes = [models.Index(fields=["origin", "state"], name="request_origin")]
+
+    def __str__(self) -> str:
+        return f"{self.source} × {self.wanted}"
+
+
+class AssignmentState(models.TextChoices):
+    LENT = "lent", "Lent"
+    SUBMITTED = "submitted", "Submitted"
+    SKIPPED = "skipped", "Skipped"
+    FLAGGED = "flagged", "Flagged"
+    EXPIRED = "expired", "Expired"
+
+
+class AssignmentQuerySet(models.QuerySet["Assignment"]):
+    def lent(self) -> Self:
+        return self.filter(state=AssignmentState.LENT)
+
+
+class Assignment(models.Model):
+    """An instance lent to an annotator, with a lease. ``order`` lists stored completion indexes as shown."""
+
+    public_id = public_id()
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="assignments")
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="assignments")
+    annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="assignments")
+    guideline = models.ForeignKey(GuidelineVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    order = models.JSONField()
+    state = choice_field(AssignmentState, default=AssignmentState.LENT)
+    lease_expires_at = models.DateTimeField()
+    draft = models.JSONField(default=dict, blank=True)
+    draft_version = models.PositiveIntegerField(default=0)
+    active_ms = models.PositiveBigIntegerField(default=0)
+    reason = models.CharField(max_length=40, blank=True)
+    comment = models.TextField(max_length=4000, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AssignmentQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            one_of(AssignmentState, "state", "assignment_state"),
+            set_exactly_in(["submitted", "skipped", "flagged", "expired"], "ended_at", "assignment_ended"),
+            models.UniqueConstraint(fields=["instance", "annotator"], name="assignment_once_per_person"),
+        ]
+        indexes = [
+            models.Index(fields=["annotator", "task", "state"], name="assignment_of_annotator"),
+            models.Index(fields=["lease_expires_at"], condition=Q(state="lent"), name="assignment_lease"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instance} → {self.annotator}"
+
+
+class AnnotationState(models.TextChoices):
+    SUBMITTED = "submitted", "Submitted"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+
+
+class AnnotationQuerySet(models.QuerySet["Annotation"]):
+    def live(self) -> Self:
+        return self.filter(state=AnnotationState.SUBMITTED)
+
+
+class Annotation(models.Model):
+    """Everything one annotator or judge said of one instance in one go.
+
+    ``answers`` name completions by stored index. ``details`` holds what a judge adds: ``p_a``, ``orders``
+    (``{"ab": value, "ba": value}``, both in stored order), ``order_consistent``, ``rationale``.
+    """
+
+    public_id = public_id()
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="annotations")
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="annotations")
+    annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="annotations")
+    source = choice_field(Source)
+    answers = models.JSONField()
+    details = models.JSONField(default=dict, blank=True)
+    questions_version = models.PositiveIntegerField(default=1)
+    guideline = models.ForeignKey(GuidelineVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    assignment = models.OneToOneField(
+        Assignment, on_delete=models.PROTECT, null=True, blank=True, related_name="annotation"
+    )
+    submission_id = models.UUIDField(null=True, blank=True, unique=True)
+    body_sha256 = models.CharField(max_length=64, blank=True)
+    order = models.JSONField(default=list, blank=True)
+    active_ms = models.PositiveBigIntegerField(default=0)
+    price_micros = models.BigIntegerField(default=0)
+    recorded = models.BooleanField(default=False)
+    state = choice_field(AnnotationState, default=AnnotationState.SUBMITTED)
+    created_at = models.DateTimeField(auto_now_add=True)
+    submitted_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(auto_now=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AnnotationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            one_of(Source, "source", "annotation_source"),
+            one_of(AnnotationState, "state", "annotation_state"),
+            set_exactly_in(["withdrawn"], "withdrawn_at", "annotation_withdrawn"),
+            models.UniqueConstraint(
+                fields=["instance", "annotator"], condition=Q(state="submitted"), name="annotation_once_per_annotator"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["task", "source", "state"], name="annotation_of_task"),
+            models.Index(fields=["task", "-created_at"], name="annotation_recent"),
+            models.Index(fields=["annotator", "-created_at"], name="annotation_history"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.annotator} on {self.instance}"
+
+
+class AnnotationRevision(models.Model):
+    """What an annotation said before it was edited or withdrawn."""
+
+    annotation = models.ForeignKey(Annotation, on_delete=models.CASCADE, related_name="revisions")
+    answers = models.JSONField()
+    action = models.CharField(max_length=24)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.created_at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,175 @@
+"""What annotators are asked, and about what."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+
+from ..questions import Question, parse_questions
+from .columns import choice_field, one_of, public_id
+from .people import Project, User
+
+
+class TaskState(models.TextChoices):
+    DRAFT = "draft", "Draft"
+    OPEN = "open", "Open"
+    CLOSED = "closed", "Closed"
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    def of(self, user: User) -> Self:
+        return self.filter(project__memberships__user=user)
+
+
+class Task(models.Model):
+    """``overlap`` people label an instance; with ``plan_only`` only the instances that a plan sends to people."""
+
+    public_id = public_id()
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="tasks")
+    name = models.CharField(max_length=120)
+    description = models.TextField(max_length=4000, blank=True)
+    state = choice_field(TaskState, default=TaskState.DRAFT)
+    questions = models.JSONField()
+    questions_version = models.PositiveIntegerField(default=1)
+    guideline = models.ForeignKey(
+        "feedback.GuidelineVersion", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    overlap = models.PositiveSmallIntegerField(default=1)
+    plan_only = models.BooleanField(default=False)
+    lease_minutes = models.PositiveSmallIntegerField(default=30)
+    human_price_micros = models.BigIntegerField(default=500_000)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+
+    objects = TaskQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            one_of(TaskState, "state", "task_state"),
+            models.UniqueConstraint(fields=["project", "name"], name="task_name_once"),
+            models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=100), name="task_overlap_range"),
+            models.CheckConstraint(condition=Q(lease_minutes__gte=1, lease_minutes__lte=1440), name="task_lease_range"),
+            models.CheckConstraint(condition=Q(human_price_micros__gte=0), name="task_price_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @cached_property
+    def parsed_questions(self) -> list[Question]:
+        return parse_questions(self.questions)
+
+    @property
+    def preference_question(self) -> Question | None:
+        """The first preference question: the one that judges answer and that preferences are frozen from."""
+        return next((question for question in self.parsed_questions if question.kind == "preference"), None)
+
+
+class GuidelineVersion(models.Model):
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="guidelines")
+    number = models.PositiveIntegerField()
+    text = models.TextField(max_length=100_000, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "number"], name="guideline_number_once")]
+
+    def __str__(self) -> str:
+        return f"{self.task} · guideline {self.number}"
+
+
+class ImportState(models.TextChoices):
+    UPLOADED = "uploaded", "Uploaded"
+    CHECKED = "checked", "Checked"
+    IMPORTED = "imported", "Imported"
+    FAILED = "failed", "Failed"
+
+
+class ImportBatch(models.Model):
+    """One file (or folder) brought into a task. The same bytes with the same mapping come in once."""
+
+    public_id = public_id()
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="imports")
+    filename = models.CharField(max_length=255)
+    path = models.CharField(max_length=1000)
+    sha256 = models.CharField(max_length=64)
+    format = models.CharField(max_length=40)
+    mapping = models.JSONField(default=dict)
+    state = choice_field(ImportState, default=ImportState.UPLOADED)
+    report = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    imported_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            one_of(ImportState, "state", "import_state"),
+            models.UniqueConstraint(
+                fields=["task", "sha256"], condition=Q(state="imported"), name="import_same_file_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.filename
+
+
+class InstanceQuerySet(models.QuerySet["Instance"]):
+    def open(self) -> Self:
+        return self.filter(open_slots__gt=0, removed_at=None)
+
+
+class Instance(models.Model):
+    """One prompt with its completions.
+
+    ``prompt`` is a list of ``{"role", "content"}``; ``completions`` a list of ``{"content", "model"}`` whose index is
+    how answers name a completion. ``open_slots`` counts the annotations people may still begin: lending takes one,
+    an expired lease or a skip gives it back.
+    """
+
+    public_id = public_id()
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="instances")
+    batch = models.ForeignKey(ImportBatch, on_delete=models.PROTECT, null=True, blank=True, related_name="instances")
+    external_id = models.CharField(max_length=200)
+    prompt = models.JSONField()
+    completions = models.JSONField()
+    meta = models.JSONField(default=dict, blank=True)
+    source = models.CharField(max_length=80, blank=True)
+    prompt_hash = models.CharField(max_length=64)
+    open_slots = models.PositiveSmallIntegerField(default=0)
+    priority = models.SmallIntegerField(default=0)
+    removed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = InstanceQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["task", "external_id"], name="instance_external_id_once"),
+            models.CheckConstraint(condition=Q(open_slots__gte=0), name="instance_open_slots_positive"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["task", "-priority", "id"],
+                condition=Q(open_slots__gt=0, removed_at=None),
+                name="instance_queue",
+            ),
+            models.Index(fields=["task", "prompt_hash"], name="instance_prompt"),
+        ]
+
+    def __str__(self) -> str:
+        return self.external_id
+
+    def completion_texts(self) -> list[str]:
+        return [text_of(completion["content"]) for completion in self.completions]
+
+    def prompt_texts(self) -> list[str]:
+        return [text_of(message["content"]) for message in self.prompt]
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content; content that is not text (a tool call, say) has none."""
+    return content if isinstance(content, str) else ""

@@ -1,0 +1,389 @@
+"""Dataset versions: numbered, immutable, hashed. Freezing is a job over one snapshot of the database.
+
+Files lie under ``FILES_DIR/datasets/<public id>/<shape>/<format>/``, each folder with its card and manifest. They are
+written beside, flushed, and moved into place by one rename, in the transaction that makes the version ready.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+from pydantic import ValidationError
+
+from ..exceptions import FeedbackError, InvalidInput, KeyReused, WrongState
+from ..formats.shapes import Shape
+from ..formats.writers import Manifest, file_sha256, verify_folder, write_dataset
+from ..models import AuditEvent, DatasetState, DatasetVersion, Job, JobKind, PreferenceMix, Task, User
+from . import jobs
+from .freezing import FreezeSpec, Pool, ordering_question, shape_of
+from .snapshot import snapshot
+
+RULES = {
+    "majority": "Majority of the votes over a, tie and b; a shared first place is a tie.",
+    "dawid-skene": "Dawid–Skene over a, tie and b: the most probable label given each annotator's error rates. "
+    "People without a name count as one annotator.",
+}
+TIES = {
+    "drop": "left out, split votes among them",
+    "keep-half": "kept with soft_label 0.5 and margin 0, the completion stored first as chosen",
+}
+SOURCES = {
+    "any": "people where they annotated, otherwise the judge",
+    "human": "people only",
+    "judge": "the judge only",
+    "mix": "for each instance the source that the preference mix says",
+}
+
+
+class NothingToFreeze(FeedbackError):
+    """No annotation of this task becomes a row of this version."""
+
+    code = "nothing-to-freeze"
+    status = 422
+
+
+def parse_spec(raw: Mapping[str, Any]) -> FreezeSpec:
+    """Validate what a person or program asks for. Raises InvalidInput with a sentence per field."""
+    try:
+        return FreezeSpec.model_validate(raw)
+    except ValidationError as error:
+        raise InvalidInput("The version cannot be frozen like this.", errors=_sentences(error)) from error
+
+
+def _sentences(error: ValidationError) -> dict[str, str]:
+    return {
+        ".".join(str(part) for part in item["loc"]) or "spec": item["msg"].removeprefix("Value error, ")
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    }
+
+
+def create_version(
+    task: Task, spec: FreezeSpec | Mapping[str, Any], *, actor: User, idempotency_key: str = ""
+) -> DatasetVersion:
+    """Number a version and enqueue its freezing. The same ``idempotency_key`` gives the version it made before.
+
+    Raises InvalidInput for a spec that does not fit the task, KeyReused.
+    """
+    spec = spec if isinstance(spec, FreezeSpec) else parse_spec(spec)
+    mix = _check_fit(task, spec)
+    with transaction.atomic():
+        Task.objects.select_for_update().get(pk=task.pk)
+        before = _made_with(task, spec, idempotency_key)
+        if before:
+            return before
+        last = DatasetVersion.objects.filter(task=task).aggregate(last=Max("number"))["last"]
+        version = DatasetVersion.objects.create(
+            task=task, number=(last or 0) + 1, spec=spec.model_dump(mode="json"), mix=mix, created_by=actor
+        )
+        params = {"version": version.pk, "dataset": str(version.public_id)}
+        jobs.enqueue(JobKind.FREEZE, task.project, params, actor=actor, idempotency_key=idempotency_key)
+        AuditEvent.write("dataset.freeze", actor=actor, project=task.project, subject=str(version))
+    return version
+
+
+def _made_with(task: Task, spec: FreezeSpec, key: str) -> DatasetVersion | None:
+    """The version that a request with this key made. Raises KeyReused when it asked for another one."""
+    job = Job.objects.filter(project=task.project, kind=JobKind.FREEZE, idempotency_key=key).first() if key else None
+    if job is None:
+        return None
+    version = DatasetVersion.objects.filter(task=task, pk=job.params["version"]).first()
+    if version is None or version.spec != spec.model_dump(mode="json"):
+        raise KeyReused
+    return version
+
+
+def _check_fit(task: Task, spec: FreezeSpec) -> PreferenceMix | None:
+    """The spec's mix. Raises InvalidInput when the question or the mix is not the task's."""
+    if spec.question and ordering_question(task.parsed_questions, spec.question) is None:
+        raise InvalidInput(errors={"question": "This task has no preference or ranking question of that name."})
+    for name in spec.shapes:
+        shape_of(name, task.parsed_questions)
+    if spec.sources != "mix":
+        return None
+    try:
+        mix = PreferenceMix.objects.filter(task=task, public_id=UUID(spec.mix or "")).first()
+    except ValueError:
+        mix = None
+    if mix is None:
+        raise InvalidInput(errors={"mix": "Choose a preference mix of this task."})
+    return mix
+
+
+def job_of(version: DatasetVersion) -> Job | None:
+    """The job that freezes, or froze, this version."""
+    freezing = Job.objects.filter(project_id=version.task.project_id, kind=JobKind.FREEZE)
+    return freezing.filter(params__version=version.pk).order_by("-pk").first()
+
+
+def run_freeze(context: jobs.JobContext) -> dict[str, Any]:
+    """The job. Raises NothingToFreeze; any failure leaves the version failed with a sentence, and no files."""
+    version = DatasetVersion.objects.select_related("task__project", "mix", "created_by").get(
+        pk=context.params["version"]
+    )
+    if version.state != DatasetState.READY:
+        work = folder_of(version).with_name(f".{version.public_id}.{context.job.fence}")
+        with _failure_noted(version, work, context):
+            _freeze(version, work, context)
+    return {"dataset": str(version.public_id), "rows": version.rows, "sha256": version.sha256}
+
+
+@contextmanager
+def _failure_noted(version: DatasetVersion, work: Path, context: jobs.JobContext) -> Iterator[None]:
+    """Remove the working folder; on an error that is still ours to tell, mark the version failed."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        error = sys.exception()
+        if error is not None and not isinstance(error, jobs.FenceLost) and context.mine().exists():
+            sentence = error.message if isinstance(error, FeedbackError) else f"{type(error).__name__}: {error}"
+            pending = DatasetVersion.objects.filter(pk=version.pk).exclude(state=DatasetState.READY)
+            if pending.update(state=DatasetState.FAILED, error=sentence[:4000]):
+                shutil.rmtree(folder_of(version), ignore_errors=True)  # moved, but its transaction did not commit
+
+
+def _freeze(version: DatasetVersion, work: Path, context: jobs.JobContext) -> None:
+    spec = FreezeSpec.model_validate(version.spec)
+    for left_over in work.parent.glob(f".{version.public_id}.*"):  # by attempts whose worker died
+        shutil.rmtree(left_over, ignore_errors=True)
+    work.mkdir(parents=True)
+    with snapshot() as source:
+        pool = Pool(source, version.task_id, spec, version.mix.sources if version.mix else None)
+        total = pool.size()
+        for seen in pool.gather():
+            context.progress(seen, total, "Reading votes")
+        card = _Card(version, pool)
+        folders = [
+            _folder(work, shape_of(name, pool.questions), file_format, pool, card, total, context)
+            for name in spec.shapes
+            for file_format in spec.formats
+        ]
+    if not any(folder["rows"] for folder in folders):
+        raise NothingToFreeze(_why_nothing(pool))
+    _publish(version, work, folders, card.made, context)
+
+
+class _Card(Mapping[str, Any]):
+    """The card as a mapping that is made when it is first read: once the first files are written."""
+
+    def __init__(self, version: DatasetVersion, pool: Pool) -> None:
+        self._version, self._pool = version, pool
+
+    @cached_property
+    def made(self) -> dict[str, Any]:
+        return card_of(self._version, self._pool)
+
+    def __getitem__(self, key: str) -> Any:
+        return self.made[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.made)
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+
+def _folder(
+    work: Path, shape: Shape, file_format: Any, pool: Pool, card: _Card, total: int, context: jobs.JobContext
+) -> dict[str, Any]:
+    rows = _ticking(pool.rows(shape), total, f"{shape.name} as {file_format}", context)
+    path = f"{shape.name}/{file_format}"
+    written: Manifest = write_dataset(work / path, rows, shape, card=card, file_format=file_format)
+    return {"path": path, **written.to_json()}
+
+
+def _ticking(
+    rows: Iterable[dict[str, Any]], total: int, what: str, context: jobs.JobContext
+) -> Iterator[dict[str, Any]]:
+    context.progress(0, total, f"Writing {what}")
+    for count, row in enumerate(rows, start=1):
+        if count % 2_000 == 0:
+            context.progress(min(count, total), total, f"Writing {what}")
+        yield row
+
+
+def _why_nothing(pool: Pool) -> str:
+    tally = pool.tally
+    if not tally.annotations:
+        return "This task has no annotations yet; label some instances or run a judge first."
+    reasons = dict(tally.dropped) | ({"tie": tally.pairs["tie"] + tally.pairs["split"]} if tally.pairs else {})
+    told = ", ".join(f"{name}: {count:,}" for name, count in sorted(reasons.items()) if count)
+    return f"None of the {tally.annotations:,} annotations becomes a row of this version ({told or 'other source'})."
+
+
+def _publish(
+    version: DatasetVersion, work: Path, folders: list[dict[str, Any]], card: dict[str, Any], context: jobs.JobContext
+) -> None:
+    """Move the files into place and make the version ready: the fence first, so a stale worker moves nothing."""
+    final = folder_of(version)
+    with transaction.atomic():
+        context.hold()
+        shutil.rmtree(final, ignore_errors=True)  # left by an attempt that died between its rename and its commit
+        os.replace(work, final)
+        _flush_folder(final.parent)
+        version.state, version.card, version.manifest = DatasetState.READY, card, manifest_of(folders)
+        version.sha256 = _identity(folders)
+        version.rows = next((one["rows"] for one in folders if one["shape"] != "raw"), folders[0]["rows"])
+        version.frozen_at, version.error = timezone.now(), ""
+        version.save(update_fields=["state", "card", "manifest", "sha256", "rows", "frozen_at", "error"])
+
+
+def manifest_of(folders: list[dict[str, Any]]) -> dict[str, Any]:
+    """``files``: every file with its path in the version's folder; ``folders``: what each data set folder holds."""
+    files = [
+        {**file, "path": f"{folder['path']}/{file['path']}", "shape": folder["shape"], "format": folder["file_format"]}
+        for folder in folders
+        for file in folder["files"]
+    ]
+    return {"version": 1, "files": files, "folders": [{k: v for k, v in f.items() if k != "files"} for f in folders]}
+
+
+def _identity(folders: list[dict[str, Any]]) -> str:
+    """SHA-256 over the folders' data hashes: the same annotations and spec give the same."""
+    lines = sorted(f"{folder['sha256']}  {folder['path']}\n" for folder in folders)
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def _flush_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def card_of(version: DatasetVersion, pool: Pool) -> dict[str, Any]:
+    """What the card says, once the first files are written; see :class:`feedback.formats.card.Card`."""
+    tally, spec = pool.tally, pool.spec
+    used = tally.sources.total()
+    ties = tally.pairs["tie"] + tally.pairs["split"]
+    share = {f"{kind}_share": tally.sources[kind] / used if used else None for kind in ("human", "judge")}
+    return {
+        "title": f"{pool.task_name}, version {version.number}",
+        "description": "Frozen by Tiebreak. A version never changes; its files are listed in manifest.json.",
+        "version": version.number,
+        "created_at": version.created_at.isoformat(timespec="seconds"),
+        "source": SOURCES[spec.sources],
+        "guideline_versions": sorted(tally.guidelines),
+        "annotators": _annotators(pool),
+        "agreement": pool.agreement(),
+        "aggregation": RULES[spec.aggregation],
+        **share,
+        "ties": f"{TIES[spec.ties]} ({ties:,} of {tally.pairs['all']:,} pairs)",
+        "ties_dropped": ties if spec.ties == "drop" else 0,
+        "consent": "not recorded",
+        "notes": _notes(pool),
+        "counts": _counts(pool),
+    }
+
+
+def _annotators(pool: Pool) -> dict[str, Any]:
+    """How many people annotated; judges by name, since they are configurations and not persons."""
+    who = pool.tally.annotators
+    judges = sorted(pool.annotators[pk].name for pk in who.get("judge", ()))
+    pool_of = {"people": len(who.get("human", ())), "simulated": len(who.get("simulated", ()))}
+    named = {name: count for name, count in pool_of.items() if count}
+    return named | ({"judges": ", ".join(judges)} if judges else {})
+
+
+def _counts(pool: Pool) -> dict[str, Any]:
+    tally = pool.tally
+    return {
+        "instances": tally.instances,
+        "without_annotations": tally.unlabelled,
+        "not_a_preference": tally.not_a_preference,
+        "annotations": tally.annotations,
+        "pairs": dict(tally.pairs),
+        "dropped": dict(tally.dropped),
+        "rows_by_source": dict(tally.sources),
+        "questions_version": pool.questions_version,
+    }
+
+
+def _notes(pool: Pool) -> list[str]:
+    spec, tally = pool.spec, pool.tally
+    notes = [
+        f"At least {spec.min_annotations} votes per pair. A pair is left out when more than half of its annotators "
+        "say that both are bad; cannot judge is no vote.",
+        f"Splits by prompt hash with fractions {', '.join(map(str, spec.splits))} and seed {spec.seed}: a prompt is "
+        "never in two splits.",
+    ]
+    if pool.question is not None and pool.question.kind == "ranking":
+        notes.append("A ranking gives a pair for every two completions that it ranks.")
+    left = {**tally.dropped, "no preference in its answers": tally.not_a_preference}
+    return notes + [f"Left out, {reason}: {count:,}." for reason, count in sorted(left.items()) if count]
+
+
+def folder_of(version: DatasetVersion) -> Path:
+    """Where the files of a version lie."""
+    return Path(settings.FILES_DIR) / "datasets" / str(version.public_id)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFile:
+    """A downloadable file. ``path`` is relative to the version's folder."""
+
+    path: str
+    bytes: int
+    sha256: str
+    rows: int | None
+    split: str
+    shape: str
+    format: str
+
+
+def files_of(version: DatasetVersion) -> list[VersionFile]:
+    """Every file of a ready version, as its manifest lists them."""
+    return [
+        VersionFile(
+            file["path"],
+            file["bytes"],
+            file["sha256"],
+            file["rows"],
+            file["split"] or "",
+            file["shape"],
+            file["format"],
+        )
+        for file in version.manifest.get("files", [])
+    ]
+
+
+def file_of(version: DatasetVersion, path: str) -> tuple[VersionFile, Path] | None:
+    """The file that the manifest lists under ``path``, and where it lies; nothing else can be named."""
+    found = next((file for file in files_of(version) if file.path == path), None)
+    return (found, folder_of(version) / found.path) if found else None
+
+
+def verify_version(version: DatasetVersion) -> list[str]:
+    """Hash every file again. Returns what differs from the manifest, as sentences; empty when all is as frozen.
+
+    Raises WrongState for a version that is not ready.
+    """
+    if version.state != DatasetState.READY:
+        raise WrongState("Only a ready version has files to verify.")
+    problems: list[str] = []
+    for folder in version.manifest["folders"]:
+        path = folder_of(version) / folder["path"]
+        if not (path / "manifest.json").is_file():
+            problems.append(f"{folder['path']}/manifest.json is missing")
+            continue
+        problems += [f"{folder['path']}/{problem}" for problem in verify_folder(path)]
+    for file in files_of(version):
+        target = folder_of(version) / file.path
+        if target.is_file() and file_sha256(target) != file.sha256:
+            problems.append(f"{file.path} differs from what the database recorded")
+    return sorted(set(problems))

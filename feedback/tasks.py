@@ -1,0 +1,23 @@
+"""Celery's wake-ups. The work stands in the job table; running one of these twice does no harm."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from .models import JobKind
+from .services import datasets, importing, jobs, queue
+
+jobs.handles(JobKind.IMPORT)(importing.run_import)
+jobs.handles(JobKind.FREEZE)(datasets.run_freeze)
+
+
+@shared_task
+def run_job(job_id: int) -> None:
+    jobs.run(job_id)
+
+
+@shared_task
+def sweep() -> None:
+    jobs.reap()
+    jobs.resend()
+    queue.return_expired()

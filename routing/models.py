@@ -1,0 +1,295 @@
+"""Judges and what they said, routing plans and what they decided."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+
+from feedback.models import (
+    Annotation,
+    AnnotationRequest,
+    Annotator,
+    Instance,
+    Job,
+    PreferenceMix,
+    Project,
+    Task,
+    User,
+)
+from feedback.models.columns import choice_field, one_of, public_id, set_exactly_in
+from routing.judge.config import JudgeConfig
+
+KEY_PREFIX = "TIEBREAK_JUDGE_KEY_"
+MOST_RAW = 20_000
+
+
+class JudgeQuerySet(models.QuerySet["Judge"]):
+    def current(self) -> Self:
+        """Judges that may still be run: the newest version of each."""
+        return self.filter(retired_at=None)
+
+
+class Judge(models.Model):
+    """One version of a configured LLM that annotates.
+
+    ``config`` is a JudgeConfig without name and version. The API key is never stored: ``api_key_env`` names the
+    environment variable that holds it.
+    """
+
+    public_id = public_id()
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="judges")
+    annotator = models.OneToOneField(Annotator, on_delete=models.PROTECT, related_name="judge")
+    name = models.CharField(max_length=120)
+    version = models.PositiveIntegerField(default=1)
+    config = models.JSONField()
+    api_key_env = models.CharField(max_length=80, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+
+    objects = JudgeQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name", "version"], name="judge_version_once"),
+            models.UniqueConstraint(
+                fields=["project", "name"], condition=Q(retired_at=None), name="judge_one_current_version"
+            ),
+            models.CheckConstraint(
+                condition=Q(api_key_env="") | Q(api_key_env__startswith=KEY_PREFIX), name="judge_key_variable"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+    @property
+    def parsed(self) -> JudgeConfig:
+        return JudgeConfig(name=self.name, version=self.version, **self.config)
+
+    @property
+    def backend(self) -> str:
+        return str(self.config["backend"])
+
+    @property
+    def model(self) -> str:
+        return str(self.config["model"])
+
+
+class CallState(models.TextChoices):
+    RESERVED = "reserved", "In flight"
+    SETTLED = "settled", "Answered"
+    FAILED = "failed", "Not reached"
+    LOST = "lost", "Lost"
+
+
+class CallOrder(models.TextChoices):
+    AB = "ab", "A first"
+    BA = "ba", "B first"
+
+
+class JudgeCall(models.Model):
+    """One question put to a judge, in one order. Its money is reserved while it is in flight.
+
+    ``settled`` calls are the cache: the same key is never paid twice. A ``failed`` call did not reach the judge and may
+    be made again; a ``lost`` one was in flight when its worker died, and counts at its worst case.
+    """
+
+    judge = models.ForeignKey(Judge, on_delete=models.CASCADE, related_name="calls")
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="judge_calls")
+    job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="judge_calls")
+    fence = models.PositiveBigIntegerField(default=0)
+    order = choice_field(CallOrder)
+    sample = models.PositiveSmallIntegerField(default=0)
+    cache_key = models.CharField(max_length=64)
+    state = choice_field(CallState, default=CallState.RESERVED)
+    raw = models.TextField(max_length=MOST_RAW, blank=True)
+    parse_status = models.CharField(max_length=24, blank=True)
+    error = models.CharField(max_length=300, blank=True)
+    p_a = models.FloatField(null=True, blank=True)
+    strength_a = models.FloatField(null=True, blank=True)
+    attention = models.FloatField(null=True, blank=True)
+    rationale = models.TextField(max_length=4000, blank=True)
+    tokens_in = models.PositiveIntegerField(null=True, blank=True)
+    tokens_out = models.PositiveIntegerField(null=True, blank=True)
+    reserved_micros = models.BigIntegerField(default=0)
+    cost_micros = models.BigIntegerField(default=0)
+    cost_measured = models.BooleanField(default=False)
+    latency_ms = models.PositiveIntegerField(default=0)
+    tries = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            one_of(CallState, "state", "judge_call_state"),
+            one_of(CallOrder, "order", "judge_call_order"),
+            set_exactly_in(["settled", "failed", "lost"], "ended_at", "judge_call_ended"),
+            models.UniqueConstraint(
+                fields=["judge", "cache_key"],
+                condition=Q(state__in=["reserved", "settled"]),
+                name="judge_call_paid_once",
+            ),
+            models.CheckConstraint(condition=Q(p_a=None) | Q(p_a__gte=0, p_a__lte=1), name="judge_call_p_range"),
+            models.CheckConstraint(
+                condition=Q(cost_micros__gte=0, cost_micros__lte=models.F("reserved_micros")),
+                name="judge_call_cost_reserved",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["judge", "-id"], name="judge_call_recent"),
+            models.Index(fields=["job"], condition=Q(state="reserved"), name="judge_call_in_flight"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.judge_id} · {self.order} · {self.parse_status or self.state}"
+
+    @property
+    def seconds(self) -> float:
+        return self.latency_ms / 1000
+
+
+class Verdict(models.Model):
+    """What a judge thinks of one instance, side order taken out. ``p_a`` is None where the judge abstained.
+
+    ``unreached`` verdicts say nothing of the instance (the endpoint was away) and may be asked again.
+    """
+
+    judge = models.ForeignKey(Judge, on_delete=models.CASCADE, related_name="verdicts")
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="verdicts")
+    annotation = models.OneToOneField(
+        Annotation, on_delete=models.SET_NULL, null=True, blank=True, related_name="verdict"
+    )
+    p_a = models.FloatField(null=True, blank=True)
+    p_ab = models.FloatField(null=True, blank=True)
+    p_ba = models.FloatField(null=True, blank=True)
+    strength = models.FloatField(default=0.0)
+    tie = models.BooleanField(default=False)
+    order_consistent = models.BooleanField(null=True, blank=True)
+    needs_person = models.BooleanField(default=False)
+    unreached = models.BooleanField(default=False)
+    attempts = models.PositiveSmallIntegerField(default=1)
+    abstentions = models.JSONField(default=list, blank=True)
+    rationale = models.TextField(max_length=4000, blank=True)
+    cost_micros = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["judge", "instance"], name="verdict_once"),
+            models.CheckConstraint(condition=Q(p_a=None) | Q(p_a__gte=0, p_a__lte=1), name="verdict_p_range"),
+            models.CheckConstraint(condition=Q(cost_micros__gte=0), name="verdict_cost_positive"),
+            models.CheckConstraint(condition=Q(unreached=False) | Q(p_a=None), name="verdict_unreached_has_no_side"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.judge_id} on {self.instance_id}"
+
+
+class PlanState(models.TextChoices):
+    DRAFT = "draft", "Waiting"
+    COMPUTING = "computing", "Computing"
+    READY = "ready", "Ready"
+    APPLIED = "applied", "Applied"
+    FAILED = "failed", "Failed"
+
+
+class PerformancePredictionModel(models.Model):
+    """A fitted prediction: mix features → score of the reward model trained on that mix, and how far to trust it."""
+
+    public_id = public_id()
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="prediction_models")
+    kind = models.CharField(max_length=40)
+    coefficients = models.JSONField(default=dict)
+    evaluation = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.task}"
+
+
+class RoutingPlan(models.Model):
+    """A strategy's answer for a task's instances under a budget. A pilot's draw is a plan too (strategy ``pilot``)."""
+
+    public_id = public_id()
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="plans")
+    strategy = models.CharField(max_length=40)
+    judge = models.ForeignKey(Annotator, on_delete=models.PROTECT, null=True, blank=True, related_name="plans")
+    budget_micros = models.BigIntegerField()
+    seed = models.BigIntegerField(default=0)
+    params = models.JSONField(default=dict, blank=True)
+    state = choice_field(PlanState, default=PlanState.DRAFT)
+    job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="plans")
+    prediction_model = models.ForeignKey(
+        PerformancePredictionModel, on_delete=models.SET_NULL, null=True, blank=True, related_name="plans"
+    )
+    predicted_mean = models.FloatField(null=True, blank=True)
+    predicted_sd = models.FloatField(null=True, blank=True)
+    curve = models.JSONField(default=dict, blank=True)
+    summary = models.JSONField(default=dict, blank=True)
+    mix = models.OneToOneField(PreferenceMix, on_delete=models.SET_NULL, null=True, blank=True, related_name="plan")
+    error = models.TextField(max_length=4000, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    applied_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            one_of(PlanState, "state", "plan_state"),
+            set_exactly_in(["applied"], "applied_at", "plan_applied"),
+            models.CheckConstraint(condition=Q(budget_micros__gte=0), name="plan_budget_positive"),
+        ]
+        indexes = [models.Index(fields=["task", "-created_at"], name="plan_recent")]
+
+    def __str__(self) -> str:
+        return f"{self.strategy} {str(self.public_id)[:8]}"
+
+    @property
+    def origin(self) -> str:
+        """How requests and mixes name this plan, since the ground knows no plans."""
+        return f"plan:{self.public_id}"
+
+    def share(self, arm: str) -> float:
+        """The share of the plan's instances that go to an arm, 0 before it is computed."""
+        shares: dict[str, Any] = self.summary.get("share", {})
+        return float(shares.get(arm, 0.0))
+
+
+class Arm(models.TextChoices):
+    HUMAN = "human", "People"
+    JUDGE = "judge", "Judge"
+    NONE = "none", "Nobody"
+
+
+class RoutingDecision(models.Model):
+    """Who should label one instance, and why. ``propensity`` is the probability with which this arm was drawn."""
+
+    plan = models.ForeignKey(RoutingPlan, on_delete=models.CASCADE, related_name="decisions")
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="decisions")
+    arm = choice_field(Arm)
+    n_labels = models.PositiveSmallIntegerField(default=1)
+    score = models.FloatField(default=0.0)
+    lower = models.FloatField(null=True, blank=True)
+    upper = models.FloatField(null=True, blank=True)
+    propensity = models.FloatField(default=1.0)
+    reason = models.CharField(max_length=300, blank=True)
+    request = models.ForeignKey(
+        AnnotationRequest, on_delete=models.SET_NULL, null=True, blank=True, related_name="decisions"
+    )
+
+    class Meta:
+        constraints = [
+            one_of(Arm, "arm", "decision_arm"),
+            models.UniqueConstraint(fields=["plan", "instance"], name="decision_once"),
+            models.CheckConstraint(condition=Q(propensity__gte=0, propensity__lte=1), name="decision_propensity"),
+            models.CheckConstraint(
+                condition=Q(arm="none", n_labels=0) | (~Q(arm="none") & Q(n_labels__gte=1)), name="decision_labels"
+            ),
+        ]
+        indexes = [models.Index(fields=["plan", "-score", "id"], name="decision_by_score")]
+
+    def __str__(self) -> str:
+        return f"{self.instance_id} → {self.arm}"

@@ -1,0 +1,146 @@
+"""From an order of preference to a plan that the money can pay. The one place where a plan's money is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routing.ppm.pool import UNITS_PER_MONEY, Budget, Plan, Pool, Prediction, Source
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+KEPT = "People already labelled this instance, which costs nothing more."
+NO_VERDICT = "The judge gave no verdict here and the plan does not reach it with people."
+NO_MONEY = "The money ran out before this instance."
+NOT_JUDGED = "The judge was not asked, and asking it is not part of this plan."
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What a strategy says of the instances that it gives to people and of those that it leaves to the judge."""
+
+    human: str
+    judge: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A strategy's wish: `order` lists the instances to give to people, best first.
+
+    The scores are for all of the pool.
+    """
+
+    order: Ints
+    score: Floats
+    lower: Floats
+    wording: Wording
+    propensity: Floats | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Spending:
+    arm: NDArray[np.int8]
+    judge_units: int
+    human_units: int
+    out_of_money: NDArray[np.bool_]
+
+
+def by_score(score: Floats, candidates: NDArray[np.bool_], rng: np.random.Generator) -> Ints:
+    """Candidates by falling score, ties in random order (never in the order in which they were imported)."""
+    shuffled = rng.permutation(len(score))
+    chosen = shuffled[candidates[shuffled]]
+    return np.asarray(chosen[np.argsort(-score[chosen], kind="stable")], dtype=np.int64)
+
+
+def plan_for(name: str, pool: Pool, budget: Budget, ranking: Ranking, *, judge_rest: bool = True) -> Plan:
+    """Carry out a ranking under the budget.
+
+    Labels that exist already are kept for nothing. With `judge_rest` the judge first labels everything that it can pay
+    for, then instances are lifted to people in order while money lasts (a lifted instance that was not judged yet gives
+    the judge's price back). Without it people come first, and only verdicts that exist fill the rest.
+    """
+    spending = _spend(pool, budget, ranking.order, judge_rest)
+    codes, reasons = _reasons(pool, spending, ranking)
+    spent = spending.judge_units + spending.human_units
+    propensity = np.ones(pool.size) if ranking.propensity is None else ranking.propensity
+    chance = np.where(spending.arm == Source.HUMAN, propensity, 1.0 - propensity)
+    return Plan(
+        strategy=name,
+        arm=spending.arm,
+        score=ranking.score,
+        lower=ranking.lower,
+        propensity=np.where(pool.human_done | (ranking.propensity is None), 1.0, chance),
+        reason_code=codes,
+        reasons=reasons,
+        judge_cost=spending.judge_units / UNITS_PER_MONEY,
+        human_cost=spending.human_units / UNITS_PER_MONEY,
+        unspent=(budget.units - spent) / UNITS_PER_MONEY,
+        predicted=_predict(pool, spending.arm),
+        notes=ranking.notes,
+    )
+
+
+def _spend(pool: Pool, budget: Budget, order: Ints, judge_rest: bool) -> _Spending:
+    arm = np.where(pool.has_verdict, Source.JUDGE, Source.NONE).astype(np.int8)
+    judge_price = np.where(pool.judged, 0, budget.judge.cost_units).astype(np.int64)
+    left = budget.units
+    bought = np.zeros(pool.size, dtype=np.int64)
+    if judge_rest:
+        asked = np.flatnonzero(~pool.judged & ~pool.human_done)
+        payable = asked[np.cumsum(judge_price[asked]) <= left]
+        arm[payable] = Source.JUDGE
+        bought[payable] = judge_price[payable]
+        left -= int(bought.sum())
+    arm[pool.human_done] = Source.HUMAN
+    wanted = order[~pool.human_done[order]]
+    price = budget.human.cost_units - bought[wanted]
+    chosen = wanted[np.cumsum(np.maximum(price, 0)) <= left]
+    arm[chosen] = Source.HUMAN
+    bought[chosen] = 0
+    unreached = np.zeros(pool.size, dtype=bool)
+    unreached[wanted[len(chosen) :]] = True
+    return _Spending(arm, int(bought.sum()), len(chosen) * budget.human.cost_units, unreached)
+
+
+def _reasons(pool: Pool, spending: _Spending, ranking: Ranking) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    reasons = (ranking.wording.human, ranking.wording.judge, KEPT, NO_VERDICT, NO_MONEY, NOT_JUDGED)
+    human = spending.arm == Source.HUMAN
+    none = spending.arm == Source.NONE
+    codes = np.select(
+        [
+            human & pool.human_done,
+            human,
+            none & pool.judged & ~spending.out_of_money,
+            none & ~pool.judged & ~spending.out_of_money,
+            spending.out_of_money,
+        ],
+        [2, 0, 3, 5, 4],
+        default=1,
+    )
+    return codes.astype(np.uint8), reasons
+
+
+def _predict(pool: Pool, arm: NDArray[np.int8]) -> Prediction | None:
+    if pool.outlook is None:
+        return None
+    mean, sd = pool.outlook.predict((arm == Source.HUMAN).astype(np.uint8)[None, :])
+    return Prediction(float(mean[0]), float(sd[0]))
+
+
+def budget_for_share(pool: Pool, share: float, arms: Budget) -> Budget:
+    """The same arms with the money that lets people label `share` of the pool and the judge the rest.
+
+    Labels that exist are counted in the share and cost nothing. In a pool that is judged throughout it is exact.
+    Raises ValueError unless 0 ≤ share ≤ 1.
+    """
+    if not 0.0 <= share <= 1.0:
+        raise ValueError("A share lies between 0 and 1.")
+    done = int(pool.human_done.sum())
+    new = max(round(share * pool.size) - done, 0)
+    unjudged = int((~pool.judged & ~pool.human_done).sum())
+    units = new * arms.human.cost_units + unjudged * arms.judge.cost_units
+    return Budget(units / UNITS_PER_MONEY, arms.judge, arms.human)

@@ -1,0 +1,190 @@
+"""Carrying a plan out: decisions become requests, money is reserved, a mix is kept. Once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.utils import timezone
+
+from feedback.exceptions import Conflict, WrongState
+from feedback.models import (
+    AnnotationRequest,
+    AuditEvent,
+    Instance,
+    Job,
+    PreferenceMix,
+    RequestState,
+    Source,
+    Task,
+    User,
+)
+from feedback.services import budget
+
+from ..models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan
+from . import requests
+from .calls import Pair, most_for_pair
+from .judging import PILOT, start_judging
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What applying a plan did. Money in micros: reserved now, released from the plan before, and not needed."""
+
+    reserved: int
+    released: int
+    unspent: int
+    judge_job: Job | None
+
+
+def apply_plan(plan: RoutingPlan, *, actor: User | None) -> Applied:
+    """Turn a ready plan's decisions into requests. Instances that are lent stay lent.
+
+    Requests of earlier plans that this one does not want are withdrawn as far as nobody works on them.
+    Raises WrongState unless the plan is ready (applied twice, say), BudgetExhausted; then nothing changed.
+    """
+    task = plan.task
+    with transaction.atomic():
+        budget.lock(task)
+        ready = RoutingPlan.objects.filter(pk=plan.pk, state=PlanState.READY)
+        if not ready.update(state=PlanState.APPLIED, applied_at=timezone.now()):
+            raise WrongState("This plan was already applied." if _is_applied(plan) else "This plan is not ready yet.")
+        released = _withdraw_unwanted(plan)
+        reserved = _ask(plan)
+        keep_mix(plan)
+        unspent = plan.budget_micros - reserved
+        AuditEvent.write(
+            "plan.apply",
+            actor=actor,
+            project=task.project,
+            subject=str(plan),
+            strategy=plan.strategy,
+            reserved_micros=reserved,
+            released_micros=released,
+        )
+    return Applied(reserved, released, max(unspent, 0), _start_judge(plan, actor))
+
+
+def _is_applied(plan: RoutingPlan) -> bool:
+    return RoutingPlan.objects.filter(pk=plan.pk, state=PlanState.APPLIED).exists()
+
+
+def _withdraw_unwanted(plan: RoutingPlan) -> int:
+    """Open requests of other plans for people where this plan wants none, or for a judge where it wants none."""
+    pilots = [f"plan:{name}" for name in plan.task.plans.filter(strategy=PILOT).values_list("public_id", flat=True)]
+    earlier = AnnotationRequest.objects.filter(
+        instance__task=plan.task, state=RequestState.OPEN, origin__startswith="plan:"
+    ).exclude(origin__in=pilots)
+    decided = RoutingDecision.objects.filter(plan=plan, instance=OuterRef("instance")).values("arm")[:1]
+    unwanted = earlier.annotate(arm=Subquery(decided)).exclude(Q(arm=F("source")))
+    return requests.withdraw(plan.task, list(unwanted.order_by("instance_id", "pk")))
+
+
+def _ask(plan: RoutingPlan) -> int:
+    """Make the requests and link the decisions to them; returns what was reserved."""
+    people = plan.decisions.filter(arm=Arm.HUMAN).values_list("instance_id", "n_labels")
+    made, reserved = requests.ask_people(plan.task, dict(people), origin=plan.origin)
+    if plan.judge:
+        worst = _worst_cases(plan, plan.decisions.filter(arm=Arm.JUDGE).values_list("instance_id", flat=True))
+        asked, more = requests.ask_judge(plan.task, worst, plan.judge, origin=plan.origin)
+        made, reserved = made | asked, reserved + more
+    decisions = list(plan.decisions.filter(instance__in=made) if len(made) <= 500 else plan.decisions.all())
+    for decision in decisions:
+        request = made.get(decision.instance_id)
+        decision.request_id = request.pk if request else None
+    RoutingDecision.objects.bulk_update(decisions, ["request"], batch_size=500)
+    return reserved
+
+
+def _worst_cases(plan: RoutingPlan, instance_ids: Iterable[int]) -> dict[int, int]:
+    """The most that this plan's judge can cost for each instance; a recorded judge costs nothing more."""
+    judge = Judge.objects.filter(annotator=plan.judge).first()
+    worst = dict.fromkeys(instance_ids, 0)
+    if judge is None:
+        return worst
+    config = judge.parsed
+    for batch in requests.batches(worst):
+        for instance in Instance.objects.filter(pk__in=batch):
+            pair = Pair.of(instance)
+            worst[instance.pk] = most_for_pair(config, pair) if pair else 0
+    return worst
+
+
+def keep_mix(plan: RoutingPlan) -> PreferenceMix:
+    """The plan's choice of source for each instance as a preference mix; the one it has, once it was kept."""
+    if plan.mix:
+        return plan.mix
+    chosen = plan.decisions.exclude(arm=Arm.NONE).values_list("instance__public_id", "arm")
+    sources = {str(public_id): arm for public_id, arm in chosen.iterator(chunk_size=2000)}
+    plan.mix = PreferenceMix.objects.create(
+        task=plan.task,
+        name=f"{plan.strategy}, {plan.share('human'):.0%} people",
+        origin=plan.origin,
+        sources=sources,
+        features={"human_share": plan.share("human"), "budget_micros": plan.budget_micros},
+    )
+    RoutingPlan.objects.filter(pk=plan.pk).update(mix=plan.mix)
+    return plan.mix
+
+
+def _start_judge(plan: RoutingPlan, actor: User | None) -> Job | None:
+    """Wake the judge when requests wait for it; a recorded or retired one cannot be woken."""
+    judge = Judge.objects.current().filter(annotator=plan.judge).first() if plan.judge else None
+    waiting = AnnotationRequest.objects.filter(origin=plan.origin, source=Source.JUDGE, state=RequestState.OPEN)
+    if judge is None or not waiting.exists():
+        return None
+    try:
+        return start_judging(plan.task, judge, {"kind": "plan", "plan": str(plan.public_id)}, actor=actor)
+    except Conflict:  # it is at work on this task: the plan's page offers to run it afterwards
+        return None
+
+
+def previous_plan(plan: RoutingPlan) -> RoutingPlan | None:
+    """The plan that was in force before this one."""
+    earlier = RoutingPlan.objects.filter(task=plan.task, state=PlanState.APPLIED).exclude(strategy=PILOT)
+    if plan.applied_at:
+        earlier = earlier.filter(applied_at__lt=plan.applied_at)
+    return earlier.exclude(pk=plan.pk).order_by("-applied_at").first()
+
+
+def plan_diff(plan: RoutingPlan, before: RoutingPlan) -> dict[tuple[str, str], int]:
+    """(arm before, arm now) → how many instances; ``new`` for instances that the earlier plan did not hold."""
+    earlier = RoutingDecision.objects.filter(plan=before, instance=OuterRef("instance")).values("arm")[:1]
+    moves = plan.decisions.annotate(before=Subquery(earlier)).values_list("before", "arm")
+    return dict(Counter((was or "new", now) for was, now in moves.iterator(chunk_size=2000)))
+
+
+@dataclass(frozen=True)
+class PlanMoney:
+    """Where a plan's money stands, in micros."""
+
+    spent: int
+    reserved: int
+
+
+def plan_money(plan: RoutingPlan) -> PlanMoney:
+    """Spent and still reserved by the requests that this plan made."""
+    rows: QuerySet[AnnotationRequest] = AnnotationRequest.objects.filter(origin=plan.origin)
+    human = rows.filter(source=Source.HUMAN)
+    judge = rows.filter(source=Source.JUDGE)
+    paid = human.aggregate(sum=Sum(F("price_micros") * F("received")))["sum"] or 0
+    held = (
+        human.filter(state=RequestState.OPEN).aggregate(sum=Sum(F("price_micros") * (F("wanted") - F("received"))))[
+            "sum"
+        ]
+        or 0
+    )
+    verdicts = judge.filter(state__in=[RequestState.DONE, RequestState.ABSTAINED])
+    waiting = judge.filter(state=RequestState.OPEN)
+    return PlanMoney(
+        spent=paid + (verdicts.aggregate(sum=Sum("price_micros"))["sum"] or 0),
+        reserved=held + (waiting.aggregate(sum=Sum("price_micros"))["sum"] or 0),
+    )
+
+
+def plans_of(task: Task) -> QuerySet[RoutingPlan]:
+    """A task's plans, newest first, pilots left out."""
+    return RoutingPlan.objects.filter(task=task).exclude(strategy=PILOT).order_by("-created_at", "-pk")

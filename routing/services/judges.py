@@ -1,0 +1,179 @@
+"""Judges: make, edit, retire, and connect. A change that reaches the endpoint makes a new version."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from decimal import ROUND_UP, Decimal
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+from pydantic import ValidationError
+
+from feedback.egress import EgressPolicy, EgressRefused, check_url
+from feedback.exceptions import Conflict, InvalidInput, WrongState
+from feedback.models import Annotator, AnnotatorKind, AuditEvent, Project, User
+from feedback.services.budget import MICROS
+from feedback.text import InvalidText, check_texts
+from routing.judge.backends import Backend
+from routing.judge.backends.circuit import CircuitBreaker
+from routing.judge.backends.openai import OpenAIBackend
+from routing.judge.backends.simulated import SimulatedBackend
+from routing.judge.config import JudgeConfig
+
+from ..models import KEY_PREFIX, Judge
+
+KEY_VARIABLE = re.compile(rf"^{KEY_PREFIX}[A-Z0-9_]{{1,50}}$")
+IDENTITY = {"name", "version"}
+
+
+def checked_config(name: str, version: int, config: Mapping[str, Any]) -> JudgeConfig:
+    """The judge's configuration, or InvalidInput with a sentence per field."""
+    try:
+        parsed = JudgeConfig(name=name, version=version, **{k: v for k, v in config.items() if k not in IDENTITY})
+        check_texts(parsed.model_dump(mode="json"))
+    except ValidationError as error:
+        raise InvalidInput("The judge is not configured right.", errors=_sentences(error)) from error
+    except InvalidText as error:
+        raise InvalidInput("The judge is not configured right.", errors={error.path: error.reason}) from error
+    if parsed.backend == "openai":
+        _check_endpoint(parsed.base_url)
+    return parsed
+
+
+def _sentences(error: ValidationError) -> dict[str, str]:
+    return {
+        ".".join(str(part) for part in item["loc"]) or "config": item["msg"].removeprefix("Value error, ")
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    }
+
+
+def _check_endpoint(base_url: str) -> None:
+    try:
+        check_url(base_url, egress_policy())
+    except EgressRefused as error:
+        raise InvalidInput("The judge's address cannot be used.", errors={"base_url": str(error)}) from error
+
+
+def egress_policy() -> EgressPolicy:
+    return EgressPolicy.from_entries(settings.EGRESS_ALLOW)
+
+
+def check_key_variable(name: str) -> None:
+    """Raises InvalidInput unless ``name`` is empty or one of the variables set aside for judges' keys."""
+    if name and not KEY_VARIABLE.match(name):
+        raise InvalidInput(
+            errors={"api_key_env": f"Name an environment variable that begins with {KEY_PREFIX}, in capitals."}
+        )
+
+
+def create_judge(
+    project: Project, name: str, config: Mapping[str, Any], *, actor: User | None, api_key_env: str = ""
+) -> Judge:
+    """Configure a judge. Raises InvalidInput, Conflict when the name is taken."""
+    check_key_variable(api_key_env)
+    parsed = checked_config(name.strip(), 1, config)
+    if Judge.objects.filter(project=project, name=parsed.name).exists():
+        raise Conflict(f"This project already has a judge named {parsed.name!r}.")
+    with transaction.atomic():
+        judge = _store(project, parsed, api_key_env, actor)
+        AuditEvent.write("judge.create", actor=actor, project=project, subject=str(judge), endpoint=parsed.base_url)
+    return judge
+
+
+def _store(project: Project, parsed: JudgeConfig, api_key_env: str, actor: User | None) -> Judge:
+    kind = AnnotatorKind.SIMULATED if parsed.backend == "simulated" else AnnotatorKind.JUDGE
+    try:
+        with transaction.atomic():
+            annotator = Annotator.objects.create(project=project, kind=kind, name=f"{parsed.name} v{parsed.version}")
+            return Judge.objects.create(
+                project=project,
+                annotator=annotator,
+                name=parsed.name,
+                version=parsed.version,
+                config=stored_config(parsed),
+                api_key_env=api_key_env,
+                created_by=actor,
+            )
+    except IntegrityError as error:
+        raise Conflict("This project already has an annotator of that name.") from error
+
+
+def stored_config(parsed: JudgeConfig) -> dict[str, Any]:
+    return parsed.model_dump(mode="json", exclude=IDENTITY)
+
+
+def edit_judge(judge: Judge, config: Mapping[str, Any], *, actor: User | None, api_key_env: str | None = None) -> Judge:
+    """Change a judge. What changes its answers makes a new version with its own verdicts; prices and limits do not.
+
+    Returns the current version. Raises InvalidInput, WrongState for a version that is no longer current.
+    """
+    variable = judge.api_key_env if api_key_env is None else api_key_env
+    check_key_variable(variable)
+    before, parsed = judge.parsed, checked_config(judge.name, judge.version, config)
+    with transaction.atomic():
+        if not Judge.objects.select_for_update().filter(pk=judge.pk, retired_at=None).exists():
+            raise WrongState("This version of the judge was replaced; edit the newest one.")
+        if _answers_alike(before, parsed):
+            Judge.objects.filter(pk=judge.pk).update(config=stored_config(parsed), api_key_env=variable)
+            current = Judge.objects.get(pk=judge.pk)
+        else:
+            current = _next_version(judge, parsed, variable, actor)
+        AuditEvent.write(
+            "judge.edit", actor=actor, project=judge.project, subject=str(current), endpoint=parsed.base_url
+        )
+    return current
+
+
+def _answers_alike(before: JudgeConfig, after: JudgeConfig) -> bool:
+    reading = ("swap", "tie_band", "samples")
+    same_reading = all(getattr(before, field) == getattr(after, field) for field in reading)
+    return same_reading and before.prompt_version == after.prompt_version
+
+
+def _next_version(judge: Judge, parsed: JudgeConfig, variable: str, actor: User | None) -> Judge:
+    Judge.objects.filter(pk=judge.pk).update(retired_at=timezone.now())
+    versions = Judge.objects.filter(project=judge.project, name=judge.name)
+    newest: int = versions.aggregate(newest=Max("version"))["newest"]
+    return _store(judge.project, parsed.model_copy(update={"version": newest + 1}), variable, actor)
+
+
+def retire_judge(judge: Judge, *, actor: User | None) -> None:
+    """Take a judge out of use; its verdicts stay. Raises WrongState when it already is."""
+    with transaction.atomic():
+        if not Judge.objects.filter(pk=judge.pk, retired_at=None).update(retired_at=timezone.now()):
+            raise WrongState("This judge is already out of use.")
+        AuditEvent.write("judge.retire", actor=actor, project=judge.project, subject=str(judge))
+
+
+def api_key_of(judge: Judge) -> str:
+    """The key from the environment. Raises WrongState when the named variable is not set where the work runs."""
+    if not judge.api_key_env:
+        return ""
+    key = os.environ.get(judge.api_key_env, "")
+    if not key:
+        raise WrongState(f"The environment variable {judge.api_key_env} is not set for the worker.")
+    return key
+
+
+@lru_cache(maxsize=1)
+def _breaker() -> CircuitBreaker:
+    """One circuit breaker per process, so that a second job leaves a failing endpoint alone as well."""
+    return CircuitBreaker()
+
+
+def backend_for(judge: Judge) -> Backend:
+    """What answers this judge's calls. Raises WrongState when its key is missing."""
+    if judge.backend == "simulated":
+        return SimulatedBackend()
+    return OpenAIBackend(egress_policy(), api_key_of(judge), breaker=_breaker())
+
+
+def micros(amount: Decimal) -> int:
+    """An amount of the project's currency in whole millionths, rounded up."""
+    return int((amount * MICROS).to_integral_value(rounding=ROUND_UP))

@@ -1,0 +1,196 @@
+"""Requests for annotations: what decisions become. Money is reserved with the request that promises it.
+
+What stands reserved in a task's budget is always: price × (wanted − received) of its open requests to people, plus the
+price of its open requests to judges, plus what its judge calls in flight hold. Everything here works on many instances
+at once and belongs in a transaction that begins with ``budget.lock``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+from django.db.models import Count, F, Q
+from django.utils import timezone
+
+from feedback.models import (
+    Annotation,
+    AnnotationRequest,
+    Annotator,
+    Assignment,
+    Instance,
+    RequestState,
+    Source,
+    Task,
+)
+from feedback.services import budget
+
+AT_ONCE = 500
+
+
+def batches(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Ids in ascending lists that fit one query; ascending, so that two transactions lock in one order."""
+    ordered = iter(sorted(ids))
+    while batch := list(islice(ordered, AT_ONCE)):
+        yield batch
+
+
+def ask_people(task: Task, labels: Mapping[int, int], *, origin: str) -> tuple[dict[int, AnnotationRequest], int]:
+    """See to it that ``labels[instance id]`` people annotate each instance, those who already did included.
+
+    Opens only the slots and reserves only the money that are missing. Returns the request of each instance and what was
+    reserved. Raises BudgetExhausted; then roll back.
+    """
+    made: dict[int, AnnotationRequest] = {}
+    reserved = 0
+    for batch in batches(labels):
+        lock_instances(batch)
+        missing = {pk: max(labels[pk] - count, 0) for pk, count in _answered(batch).items()}
+        pending = _pending(batch, Source.HUMAN)
+        reserved += _widen(pending, missing)
+        new = [_human_request(task, pk, labels[pk], missing[pk], origin) for pk in batch if pk not in pending]
+        reserved += sum(request.price_micros * (request.wanted - request.received) for request in new)
+        made |= pending | {request.instance_id: request for request in AnnotationRequest.objects.bulk_create(new)}
+        _open_slots(missing)
+    budget.reserve(task, reserved)
+    return made, reserved
+
+
+def lock_instances(batch: Sequence[int]) -> None:
+    """Keep slots and lending of these instances as they are until the transaction ends; references stay possible."""
+    rows = Instance.objects.select_for_update(no_key=True).filter(pk__in=batch).order_by("pk")
+    list(rows.values_list("pk", flat=True))
+
+
+def _answered(batch: Sequence[int]) -> dict[int, int]:
+    """How many people annotated each instance."""
+    live = Q(annotations__state="submitted", annotations__source=Source.HUMAN)
+    counts = Instance.objects.filter(pk__in=batch).annotate(count=Count("annotations", filter=live))
+    return dict(counts.values_list("pk", "count"))
+
+
+def _pending(batch: Sequence[int], source: Source) -> dict[int, AnnotationRequest]:
+    rows = AnnotationRequest.objects.select_for_update().filter(
+        instance__in=batch, source=source, state=RequestState.OPEN
+    )
+    return {request.instance_id: request for request in rows}
+
+
+def _widen(pending: Mapping[int, AnnotationRequest], missing: Mapping[int, int]) -> int:
+    """Raise ``wanted`` of requests that are already open to what is missing; returns the money that takes."""
+    reserved = 0
+    for pk, request in pending.items():
+        more = missing[pk] - (request.wanted - request.received)
+        if more > 0:
+            request.wanted += more
+            request.save(update_fields=["wanted"])
+            reserved += more * request.price_micros
+    return reserved
+
+
+def _human_request(task: Task, pk: int, labels: int, missing: int, origin: str) -> AnnotationRequest:
+    """Where nothing is missing the request is done from the start, and free."""
+    return AnnotationRequest(
+        instance_id=pk,
+        source=Source.HUMAN,
+        wanted=missing or labels,
+        received=0 if missing else labels,
+        price_micros=task.human_price_micros if missing else 0,
+        state=RequestState.OPEN if missing else RequestState.DONE,
+        ended_at=None if missing else timezone.now(),
+        origin=origin,
+    )
+
+
+def _lent(batch: Iterable[int]) -> dict[int, int]:
+    counts = Assignment.objects.lent().filter(instance__in=list(batch)).order_by().values("instance")
+    return dict(counts.annotate(count=Count("pk")).values_list("instance", "count"))
+
+
+def _open_slots(missing: Mapping[int, int]) -> None:
+    """Open what is missing beyond the slots that are open and the instances that are lent."""
+    lent = _lent(missing)
+    by_number: dict[int, list[int]] = defaultdict(list)
+    for pk, slots in Instance.objects.filter(pk__in=missing).values_list("pk", "open_slots"):
+        by_number[missing[pk] - slots - lent.get(pk, 0)].append(pk)
+    for more, pks in by_number.items():
+        if more > 0:
+            Instance.objects.filter(pk__in=pks).update(open_slots=F("open_slots") + more)
+
+
+def ask_judge(
+    task: Task, worst_case: Mapping[int, int], judge: Annotator, *, origin: str
+) -> tuple[dict[int, AnnotationRequest], int]:
+    """Ask a judge for each instance: done at once where it has annotated, else its worst case is reserved.
+
+    Returns the request of each instance and what was reserved. Raises BudgetExhausted; then roll back.
+    """
+    made: dict[int, AnnotationRequest] = {}
+    reserved = 0
+    for batch in batches(worst_case):
+        said = Annotation.objects.live().filter(instance__in=batch, annotator=judge)
+        done = set(said.values_list("instance", flat=True))
+        pending = _pending(batch, Source.JUDGE)
+        kept = {pk: request for pk, request in pending.items() if request.judge_id == judge.pk and pk not in done}
+        withdraw(task, [request for pk, request in pending.items() if pk not in kept])
+        new = [_judge_request(pk, judge, origin, worst_case[pk], pk in done) for pk in batch if pk not in kept]
+        reserved += sum(request.price_micros for request in new)
+        made |= kept | {request.instance_id: request for request in AnnotationRequest.objects.bulk_create(new)}
+    budget.reserve(task, reserved)
+    return made, reserved
+
+
+def _judge_request(pk: int, judge: Annotator, origin: str, price: int, done: bool) -> AnnotationRequest:
+    return AnnotationRequest(
+        instance_id=pk,
+        source=Source.JUDGE,
+        judge=judge,
+        received=int(done),
+        price_micros=0 if done else price,
+        state=RequestState.DONE if done else RequestState.OPEN,
+        ended_at=timezone.now() if done else None,
+        origin=origin,
+    )
+
+
+def withdraw(task: Task, requests: Sequence[AnnotationRequest]) -> int:
+    """Take open requests back as far as nobody works on them; their money is released. Returns how much.
+
+    Instances already lent stay lent, and their request keeps room for them. Call it after ``budget.lock``.
+    """
+    for batch in batches(request.instance_id for request in requests):
+        lock_instances(batch)
+    lent = _lent(request.instance_id for request in requests)
+    released = 0
+    for request in requests:
+        if request.source == Source.JUDGE:
+            _end(request, RequestState.WITHDRAWN)
+            released += request.price_micros
+        else:
+            released += _withdraw_from_people(request, lent.get(request.instance_id, 0))
+    budget.release(task, released)
+    return released
+
+
+def _withdraw_from_people(request: AnnotationRequest, lent: int) -> int:
+    kept = min(request.wanted, request.received + lent)
+    dropped = request.wanted - kept
+    if kept:
+        request.wanted = kept
+        request.save(update_fields=["wanted"])
+    if kept == request.received:
+        # a request that nobody answered keeps its `wanted`: the row tells what was asked
+        _end(request, RequestState.DONE if request.received else RequestState.WITHDRAWN)
+    _close_slots(request.instance_id, dropped)
+    return dropped * request.price_micros
+
+
+def _close_slots(instance_id: int, count: int) -> None:
+    slots = Instance.objects.values_list("open_slots", flat=True).get(pk=instance_id)
+    Instance.objects.filter(pk=instance_id).update(open_slots=F("open_slots") - min(slots, count))
+
+
+def _end(request: AnnotationRequest, state: RequestState) -> None:
+    request.state, request.ended_at = state, timezone.now()
+    request.save(update_fields=["state", "ended_at"])

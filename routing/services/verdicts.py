@@ -1,0 +1,188 @@
+"""Verdicts as annotations, and what follows for the requests that asked for them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from feedback.exceptions import BudgetExhausted
+from feedback.models import (
+    Annotation,
+    AnnotationRequest,
+    Annotator,
+    DatasetVersion,
+    Instance,
+    PreferenceMix,
+    RequestState,
+    Source,
+    Task,
+)
+from feedback.questions import TIE, PreferenceQuestion, value_of_strength
+from feedback.services import budget, queue
+from routing.judge.calling import CallResult
+from routing.judge.verdict import Verdict as Reading
+
+from ..models import Judge, RoutingDecision, Verdict
+from .calls import UNREACHED, Question, results_of
+from .judges import micros
+from .requests import ask_people
+
+MOST_TRIES = 2
+"""Runs after which an instance that the endpoint never answers goes to a person."""
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """An instance that a plan had sent to the judge and that now goes to people."""
+
+    instance: Instance
+    origin: str
+
+
+def preference_value(p_a: float, strength: float, tie: bool, steps: int) -> str:
+    """A judge's verdict on the scale of a question with ``steps`` steps.
+
+    The side is that of ``p_a``; of ``h = steps // 2`` steps on a side it takes ⌊|strength| / 2 · h⌋, at least one:
+    "clearly" in one order and "slightly" in the other is not clear.
+    """
+    if tie or p_a == 0.5:
+        return TIE
+    half = steps // 2
+    level = min(max(math.floor(abs(strength) / 2.0 * half + 1e-9), 1), half)
+    return value_of_strength(-level if p_a > 0.5 else level, steps)
+
+
+def store(task: Task, judge: Judge, question: Question, reading: Reading) -> Verdict:
+    """Write the verdict and, unless the judge abstained, its annotation. Call it in the transaction that settles."""
+    unreached = reading.p_a is None and any(reason in UNREACHED for reason in reading.abstentions)
+    fields: dict[str, Any] = {
+        "p_a": reading.p_a,
+        "p_ab": reading.p_ab,
+        "p_ba": reading.p_ba,
+        "strength": reading.strength,
+        "tie": reading.tie,
+        "order_consistent": reading.order_consistent,
+        "needs_person": reading.needs_person,
+        "unreached": unreached,
+        "abstentions": list(reading.abstentions),
+        "rationale": reading.rationale[:4000],
+    }
+    row, made = Verdict.objects.get_or_create(
+        judge=judge, instance=question.instance, defaults={**fields, "cost_micros": micros(reading.cost)}
+    )
+    if not made:
+        Verdict.objects.filter(pk=row.pk).update(
+            **fields, attempts=F("attempts") + 1, cost_micros=F("cost_micros") + micros(reading.cost)
+        )
+        row.refresh_from_db()
+    if reading.p_a is not None:
+        row.annotation = _annotate(task, judge, question, reading, row.cost_micros)
+        row.save(update_fields=["annotation"])
+    return row
+
+
+def _annotate(task: Task, judge: Judge, question: Question, reading: Reading, cost: int) -> Annotation:
+    instance = question.instance
+    asked = task.preference_question
+    assert isinstance(asked, PreferenceQuestion)
+    assert reading.p_a is not None
+    value = preference_value(reading.p_a, reading.strength, reading.tie, asked.steps)
+    return Annotation.objects.create(
+        task=task,
+        instance=instance,
+        annotator_id=judge.annotator_id,
+        source=Source.JUDGE,
+        answers=queue.checked(task, instance, {asked.name: {"value": value}}, partial=True),
+        details=_details(judge, reading, results_of(question), asked.steps),
+        questions_version=task.questions_version,
+        price_micros=cost,
+    )
+
+
+def _details(judge: Judge, reading: Reading, results: Sequence[CallResult], steps: int) -> dict[str, Any]:
+    """What a judge's annotation carries beside its value. ``orders`` name A and B as stored, not as shown."""
+    orders = {
+        order: preference_value(p, _strength_in(order, results), False, steps)
+        for order, p in (("ab", reading.p_ab), ("ba", reading.p_ba))
+        if p is not None
+    }
+    return {
+        "judge": str(judge.public_id),
+        "p_a": reading.p_a,
+        "orders": orders,
+        "order_consistent": reading.order_consistent,
+        "rationale": reading.rationale[:4000],
+    }
+
+
+def _strength_in(order: str, results: Sequence[CallResult]) -> float:
+    known = [r.strength_a for r in results if r.order == order and r.strength_a is not None]
+    return sum(known) / len(known) if known else 0.0
+
+
+def answer_request(task: Task, question: Question, row: Verdict) -> HandedOver | None:
+    """End the plan's request that asked for this verdict; an abstention opens one for a person instead.
+
+    An unreached endpoint says nothing of the instance: its request stays open for another run, up to two.
+    """
+    request = question.request
+    if request is None or (row.unreached and row.attempts < MOST_TRIES):
+        return None
+    request.refresh_from_db(fields=["state"])
+    if request.state != RequestState.OPEN:  # a later plan took it back while the judge was asked
+        return None
+    abstained = row.p_a is None
+    request.state = RequestState.ABSTAINED if abstained else RequestState.DONE
+    request.received, request.ended_at = int(not abstained), timezone.now()
+    request.price_micros = row.cost_micros
+    request.save(update_fields=["state", "received", "ended_at", "price_micros"])
+    return _ask_person_instead(task, question.instance, request) if abstained else None
+
+
+def _ask_person_instead(task: Task, instance: Instance, request: AnnotationRequest) -> HandedOver | None:
+    decisions = RoutingDecision.objects.filter(request=request)
+    try:
+        with transaction.atomic():
+            made, _ = ask_people(task, {instance.pk: 1}, origin=request.origin)
+    except BudgetExhausted:
+        decisions.update(reason="judge abstained; the budget covers no person")
+        return None
+    decisions.update(reason="judge abstained", request=made[instance.pk])
+    return HandedOver(instance, request.origin)
+
+
+def close_answered(task: Task, judge: Judge) -> None:
+    """End open requests whose verdict came by another way, and give their money back."""
+    pending = AnnotationRequest.objects.filter(
+        instance__task=task, source=Source.JUDGE, judge=judge.annotator_id, state=RequestState.OPEN
+    )
+    annotated = Annotation.objects.live().filter(annotator=judge.annotator_id).values("instance")
+    for request in pending.filter(instance__in=annotated).select_for_update():
+        budget.release(task, request.price_micros)
+        request.state, request.received, request.ended_at = RequestState.DONE, 1, timezone.now()
+        request.price_micros = 0
+        request.save(update_fields=["state", "received", "ended_at", "price_micros"])
+
+
+def move_in_mixes(handed_over: Sequence[HandedOver]) -> None:
+    """Say ``human`` for these instances in their plans' mixes, as long as no dataset version was frozen from them."""
+    by_origin: dict[str, list[str]] = defaultdict(list)
+    for moved in handed_over:
+        by_origin[moved.origin].append(str(moved.instance.public_id))
+    for origin, ids in by_origin.items():
+        mix = PreferenceMix.objects.select_for_update().filter(origin=origin).first()
+        if mix and not DatasetVersion.objects.filter(mix=mix).exists():
+            mix.sources = {**mix.sources, **dict.fromkeys(ids, "human")}
+            mix.save(update_fields=["sources"])
+
+
+def judge_of(annotator: Annotator) -> Judge | None:
+    """The configured judge behind an annotator; ``None`` for a recorded one of an imported set."""
+    return Judge.objects.filter(annotator=annotator).first()

@@ -1,0 +1,51 @@
+"""Runs and models as they stand after training, without training."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from django.utils import timezone
+
+from tests.training.frozen import freeze_rows
+from training import services
+from training.models import Metric, Run, TrainedModel
+
+PAIR = {"id": "p", "prompt": "Q?", "chosen": "yes", "rejected": "no"}
+FIGURES = {"accuracy": 0.75, "correct": 15.0, "pairs": 20, "low": 0.55, "high": 0.9, "log_loss": 0.5, "ece": 0.1}
+WEIGHTS = b"weights of a model, for a test of ranges"
+
+
+def version_of(cast: Any) -> Any:
+    return cast.task.dataset_versions.first() or freeze_rows(cast.task, cast.owner, {"train": [PAIR], "test": [PAIR]})
+
+
+def queued_run(cast: Any, **config: Any) -> Run:
+    return services.start_run(version_of(cast), "bt", "small", config, cast.manager)
+
+
+def finished_run(cast: Any) -> Run:
+    """A run whose job has ended well, with a short curve, an evaluation and a model of two files."""
+    run = queued_run(cast)
+    now = timezone.now()
+    slices = {"source": {"human": FIGURES}}
+    evaluation = {"test": FIGURES | {"slices": slices, "mean_margin": 1.5}}
+    Run.objects.filter(pk=run.pk).update(state="finished", started_at=now, ended_at=now, evaluation=evaluation, step=2)
+    type(run.job).objects.filter(pk=run.job_id).update(state="succeeded", ended_at=now)
+    Metric.objects.bulk_create(Metric(run=run, step=step, name="loss", value=1 / step) for step in (1, 2))
+    folder = run.folder / "model"
+    folder.mkdir(parents=True)
+    files = []
+    for name, data in {"model.safetensors": WEIGHTS, "config.json": b"{}"}.items():
+        (folder / name).write_bytes(data)
+        files.append({"path": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)})
+    TrainedModel.objects.create(
+        run=run,
+        name=f"Reward model · run {run.number}",
+        kind="reward-model",
+        sha256="ab" * 32,
+        files=files,
+        bytes=sum(file["bytes"] for file in files),
+        card="---\ntags: []\n---\n\n# The card\n",
+    )
+    return Run.objects.select_related("model", "job").get(pk=run.pk)

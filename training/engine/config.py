@@ -1,0 +1,144 @@
+"""`run.json`: what a run is asked to do, checked before anything is loaded."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from training.engine.errors import RunError
+from training.engine.files import sha256_file, sha256_json
+
+# Fields that change how a run is watched or stored but not the weights it ends with.
+# Models and data are told apart by their content instead of their place.
+_WEIGHTLESS = {
+    *("checkpoint_every", "evaluate_every", "reference_cache", "device", "threads"),
+    *("reference_model", "base_model", "data"),
+}
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class ObjectiveOptions(_Strict):
+    """Numbers that the objectives read; each objective ignores those that are not its own."""
+
+    beta: float = Field(0.1, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    centring: float = Field(0.0, ge=0)
+    margin_scale: float = Field(0.0, ge=0)
+    loss_type: Literal["sigmoid", "hinge", "ipo"] = "sigmoid"
+
+
+class DataFiles(_Strict):
+    """Absolute paths of JSONL or Parquet files, by split."""
+
+    train: list[str] = Field(min_length=1)
+    test: list[str] = []
+    validation: list[str] = []
+
+    @field_validator("train", "test", "validation")
+    @classmethod
+    def _files_exist(cls, paths: list[str]) -> list[str]:
+        for path in paths:
+            if not Path(path).is_absolute():
+                raise ValueError(f"{path} is not an absolute path")
+            if Path(path).suffix not in {".jsonl", ".parquet"}:
+                raise ValueError(f"{path} is neither .jsonl nor .parquet")
+            if not Path(path).is_file():
+                raise ValueError(f"{path} does not exist")
+        return paths
+
+
+class RunConfig(_Strict):
+    """The whole of `run.json`."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    objective: Literal["bt", "dpo"]
+    objective_options: ObjectiveOptions = Field(default_factory=lambda: ObjectiveOptions.model_validate({}))
+    base_model: str
+    reference_model: str | None = None
+    data: DataFiles
+    max_length: Positive = 512
+    max_prompt_length: Positive | None = None
+    long_rows: Literal["drop", "error", "truncate-prompt-left"] = "drop"
+    tokens_per_batch: Positive = 4096
+    gradient_accumulation: Positive = 1
+    epochs: Positive = 1
+    max_steps: Positive | None = None
+    learning_rate: float = Field(5e-5, gt=0)
+    warmup_steps: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    seed: int = Field(0, ge=0, lt=2**31)
+    checkpoint_every: Positive = 50
+    evaluate_every: Positive | None = None
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    attention: Literal["auto", "segments", "dense", "flex", "padded"] = "auto"
+    threads: Positive | None = None
+    reference_cache: str | None = None
+
+    @field_validator("warmup_steps")
+    @classmethod
+    def _whole_or_fraction(cls, value: float) -> float:
+        if value >= 1 and value != int(value):
+            raise ValueError("must be a whole number of steps, or a fraction of all steps below 1")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        if self.max_prompt_length is not None and self.max_prompt_length >= self.max_length:
+            raise ValueError("max_prompt_length must be smaller than max_length, or no completion fits")
+        if self.max_length > 2 * self.tokens_per_batch:
+            raise ValueError("tokens_per_batch must be at least half of max_length, or a long row fits no batch")
+        if self.objective != "dpo" and self.reference_model is not None:
+            raise ValueError("reference_model is only read by the objective dpo")
+        return self
+
+    def warmup(self, total_steps: int) -> int:
+        """Number of warm-up steps of a run of `total_steps`."""
+        return int(self.warmup_steps if self.warmup_steps >= 1 else self.warmup_steps * total_steps)
+
+    def fingerprint(self, base_weights: str, reference_weights: str | None) -> str:
+        """Hash of all that decides the final weights: settings, the data files' bytes and the starting weights.
+
+        `base_weights` and `reference_weights` are hashes of the models' weights. A checkpoint is only continued
+        under the same fingerprint.
+        """
+        settings = self.model_dump(exclude=_WEIGHTLESS)
+        files = [sha256_file(Path(path)) for path in self.data.train]
+        return sha256_json([settings, files, base_weights, reference_weights])
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read and check `run.json`.
+
+    Raises RunError with one sentence that names every wrong field.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"There is no {path.name} in {path.parent}.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise RunError(f"{path.name} is not valid JSON: {error}.") from error
+    return parse_config(raw)
+
+
+def parse_config(raw: Any) -> RunConfig:
+    """Check a decoded `run.json`. Raises RunError with one sentence that names every wrong field."""
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        faults = "; ".join(_fault(detail) for detail in error.errors(include_url=False))
+        raise RunError(f"The settings of this run are not valid: {faults}.") from error
+
+
+def _fault(detail: Any) -> str:
+    place = ".".join(str(part) for part in detail["loc"]) or "settings"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{place}: {message[:1].lower()}{message[1:]}"

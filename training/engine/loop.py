@@ -1,0 +1,301 @@
+"""The one training loop: steps of micro-batches with one common denominator, watched, saved and resumable."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from training.engine import checkpoint as checkpoints
+from training.engine import params
+from training.engine.batches import Plan, fill
+from training.engine.checkpoint import Checkpoint
+from training.engine.config import RunConfig
+from training.engine.errors import CancelledError, RunError
+from training.engine.forward import run_model
+from training.engine.pack import Batch, edge_groups, make_batch
+from training.engine.pack import Path as AttentionPath
+from training.engine.progress import Progress, Stop
+from training.engine.tokens import TokenGroup
+from training.objectives.registry import Inputs, Loss, Objective
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Split:
+    """Groups of one split, and the reference log-probabilities of their completions where the objective needs them."""
+
+    groups: Sequence[TokenGroup]
+    references: Sequence[tuple[float, ...]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model with what it is taught: everything that turns rows into a loss."""
+
+    model: "PreTrainedModel"
+    objective: Objective
+    config: RunConfig
+    path: AttentionPath
+
+    def loss(self, split: Split, indices: Sequence[int]) -> tuple[Batch, Loss]:
+        """Forward of some groups of a split."""
+        groups = [split.groups[index] for index in indices]
+        batch = make_batch(groups, self.path, self.model.device)
+        outputs = run_model(self.model, batch, self.config.precision)
+        references = None
+        if split.references is not None:
+            values = [value for index in indices for value in split.references[index]]
+            references = torch.tensor(values, dtype=torch.float32, device=self.model.device)
+        inputs = Inputs(batch.edges, outputs.scores, outputs.logps, references, batch.scored)
+        return batch, self.objective.function(inputs, self.config.objective_options)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over the edges of a step or a split; `means` turns them into the numbers of a curve."""
+
+    loss: float = 0.0
+    weight: float = 0.0
+    chosen: float = 0.0
+    rejected: float = 0.0
+    correct: float = 0.0
+    decided: int = 0
+    edges: int = 0
+    tokens: int = 0
+
+    def add(self, batch: Batch, loss: Loss) -> None:
+        """Count one batch. An edge of even odds has no right answer; equal rewards are half right."""
+        edges = batch.edges
+        left, right = loss.rewards[edges.left], loss.rewards[edges.right]
+        lean = torch.sign(edges.probability - 0.5)
+        self.loss += float(loss.per_edge.detach().sum())
+        self.weight += float(edges.weight.sum())
+        self.chosen += float(left.sum())
+        self.rejected += float(right.sum())
+        self.correct += float((lean.abs() * (1 + lean * torch.sign(left - right)) / 2).sum())
+        self.decided += int(lean.abs().sum())
+        self.edges += len(edges.left)
+        self.tokens += batch.tokens
+
+    def means(self) -> dict[str, float]:
+        """Loss, accuracy, margin and rewards."""
+        edges = max(1, self.edges)
+        return {
+            "loss": self.loss / self.weight if self.weight else 0.0,
+            "accuracy": self.correct / self.decided if self.decided else 0.5,
+            "margin": (self.chosen - self.rejected) / edges,
+            "reward_chosen": self.chosen / edges,
+            "reward_rejected": self.rejected / edges,
+        }
+
+
+@dataclass
+class Trainer:
+    """Trains a learner on a split; see `run`."""
+
+    learner: Learner
+    train: Split
+    validation: Split
+    run_dir: Path
+    fingerprint: str
+    progress: Progress
+    stop: Stop
+    step: int = 0
+    tokens: int = 0
+    halvings: int = 0
+    _last_saved: int = -1
+    _durations: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        config = self.learner.config
+        self.optimizer = params.make_optimizer(self.learner.model, config.learning_rate, config.weight_decay)
+        self.plan = Plan(
+            self.train.groups,
+            config.tokens_per_batch,
+            config.gradient_accumulation,
+            config.seed,
+            padded=self.learner.path == "padded",
+        )
+        self.epoch_steps = self.plan.lengths(config.epochs)
+        whole = sum(self.epoch_steps)
+        self.total = min(whole, config.max_steps or whole)
+
+    def run(self) -> None:
+        """Train to the end, from the newest good checkpoint if there is one.
+
+        Raises CancelledError (after saving) when asked to stop, RunError naming rows where the loss is not finite.
+        """
+        self.resume()
+        self.progress.total_steps = self.total
+        self.progress.step, self.progress.tokens_seen = self.step, self.tokens
+        self.progress.enter("training", self.progress.message)
+        for epoch, micro_batches in self._remaining():
+            if self.stop.requested():
+                self.save()
+                raise CancelledError
+            self._timed_step(epoch, micro_batches)
+            self._at_intervals()
+        self.save()
+
+    def resume(self) -> None:
+        """Continue from the newest whole checkpoint of this very run; curves are cut back to it."""
+        root = self.run_dir / "checkpoints"
+        checkpoints.clear_leftovers(root)
+        found = checkpoints.find_latest(root, self.fingerprint)
+        self.progress.message = " ".join(found.refused)
+        if found.checkpoint is not None:
+            self._restore(found.checkpoint)
+            self.progress.message += f" Resumed from step {self.step}."
+        self.progress.message = self.progress.message.strip()
+        self.progress.rewind(self.step)
+
+    def save(self) -> None:
+        """Write a checkpoint of the current step, if there is none yet."""
+        if self._last_saved == self.step:
+            return
+        parts = {
+            "weights": params.weights(self.learner.model),
+            "optimizer": params.optimizer_tensors(self.optimizer),
+            "rng": {"cpu": torch.get_rng_state()},
+        }
+        state = {"tokens": self.tokens, "halvings": self.halvings, "schedule": {"step": self.step}}
+        saved = Checkpoint(self.step, parts, state)
+        checkpoints.save(self.run_dir / "checkpoints", saved, self.fingerprint)
+        self._last_saved = self.step
+
+    def _restore(self, saved: Checkpoint) -> None:
+        params.restore_weights(self.learner.model, saved.parts["weights"])
+        params.restore_optimizer(self.optimizer, saved.parts.get("optimizer", {}))
+        torch.set_rng_state(saved.parts["rng"]["cpu"])
+        self.step, self._last_saved = saved.step, saved.step
+        self.tokens, self.halvings = saved.state["tokens"], saved.state["halvings"]
+
+    def _remaining(self) -> Iterator[tuple[int, list[list[int]]]]:
+        """(epoch, micro-batches) of each step still to do. The step number is the sampler's cursor."""
+        done = 0
+        for epoch, length in enumerate(self.epoch_steps):
+            if done + length > self.step:
+                steps = self.plan.epoch(epoch)
+                for micro_batches in steps[max(0, self.step - done) :]:
+                    if self.step >= self.total:
+                        return
+                    yield epoch, micro_batches
+            done += length
+
+    def _timed_step(self, epoch: int, micro_batches: list[list[int]]) -> None:
+        begin = time.perf_counter()
+        values, tokens = self.update(micro_batches)
+        seconds = time.perf_counter() - begin
+        self.step += 1
+        self.tokens += tokens
+        self._durations = [*self._durations[-49:], seconds]
+        values["tokens_per_second"] = tokens / seconds
+        self.progress.metrics(self.step, values)
+        self.progress.step, self.progress.epoch, self.progress.tokens_seen = self.step, epoch, self.tokens
+        mean = sum(self._durations) / len(self._durations)
+        self.progress.write(eta_seconds=mean * (self.total - self.step))
+
+    def update(self, micro_batches: list[list[int]]) -> tuple[dict[str, float], int]:
+        """One optimizer update: metrics and tokens. Out of memory halves the micro-batches and goes on."""
+        while True:
+            try:
+                tally = self._gradients(split_batches(micro_batches, self.halvings))
+                break
+            except torch.OutOfMemoryError:
+                self.optimizer.zero_grad(set_to_none=True)
+                if 2**self.halvings >= max(len(indices) for indices in micro_batches):
+                    rows = [self.train.groups[index].id for indices in micro_batches for index in indices]
+                    raise RunError("Not even one row at a time fits into memory.", rows) from None
+                self.halvings += 1
+        rate = self._set_rate()
+        norm = self._clip(micro_batches)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return {**tally.means(), "learning_rate": rate, "grad_norm": norm}, tally.tokens
+
+    def _gradients(self, micro_batches: list[list[int]]) -> Tally:
+        """Gradients of (sum of losses / sum of weights) over the whole step, so that accumulating changes nothing."""
+        flat = [index for indices in micro_batches for index in indices]
+        total = sum(edge.weight for index in flat for edge in self.train.groups[index].preferences)
+        tally = Tally()
+        for indices in micro_batches:
+            batch, loss = self.learner.loss(self.train, indices)
+            _refuse_non_finite(batch, loss.per_edge)
+            (loss.per_edge.sum() / (total or 1.0)).backward()  # type: ignore[no-untyped-call]
+            tally.add(batch, loss)
+        return tally
+
+    def _set_rate(self) -> float:
+        config = self.learner.config
+        rate = params.rate_at(
+            self.step,
+            peak=config.learning_rate,
+            warmup=config.warmup(self.total),
+            total=self.total,
+            schedule=config.schedule,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _clip(self, micro_batches: list[list[int]]) -> float:
+        parameters = [p for p in self.learner.model.parameters() if p.grad is not None]
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.learner.config.max_grad_norm))
+        if not math.isfinite(norm):
+            rows = [self.train.groups[index].id for indices in micro_batches for index in indices]
+            raise RunError(f"The gradient of step {self.step + 1} is not finite.", rows)
+        return norm
+
+    def _at_intervals(self) -> None:
+        config = self.learner.config
+        if config.evaluate_every and self.step % config.evaluate_every == 0 and len(self.validation):
+            tally = evaluate(self.learner, self.validation)[0]
+            self.progress.metrics(self.step, {f"eval_{name}": value for name, value in tally.means().items()})
+        if self.step % config.checkpoint_every == 0:
+            self.save()
+
+
+def split_batches(micro_batches: list[list[int]], halvings: int) -> list[list[int]]:
+    """Each micro-batch cut into 2^halvings nearly equal parts, none empty."""
+    parts = 2**halvings
+    cut = []
+    for indices in micro_batches:
+        size = math.ceil(len(indices) / parts)
+        cut += [indices[at : at + size] for at in range(0, len(indices), size)]
+    return cut
+
+
+def evaluate(
+    learner: Learner, split: Split, after_batch: Callable[[int], None] = lambda _done: None
+) -> tuple[Tally, list[tuple[float, ...]]]:
+    """Loss and metrics over a split, and the reward of each completion of each group, in order."""
+    tally = Tally()
+    rewards: list[tuple[float, ...]] = []
+    order = range(len(split))
+    for indices in fill(order, split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"):
+        with torch.inference_mode():
+            batch, loss = learner.loss(split, indices)
+        _refuse_non_finite(batch, loss.per_edge)
+        tally.add(batch, loss)
+        values = iter(loss.rewards.tolist())
+        rewards += [tuple(next(values) for _ in group.completions) for group in batch.groups]
+        after_batch(len(rewards))
+    return tally, rewards
+
+
+def _refuse_non_finite(batch: Batch, per_edge: Tensor) -> None:
+    finite = torch.isfinite(per_edge)
+    if not bool(finite.all()):
+        owners = edge_groups(batch.groups)
+        rows = [owners[number].id for number in (~finite).nonzero().flatten().tolist()]
+        raise RunError(f"The loss is not finite (rows {', '.join(rows[:3])}).", rows)

@@ -1,0 +1,183 @@
+"""Token groups → batches: packed trees or padded rows, with the same index arrays over both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from training.engine.attention import Implementation, Tree
+from training.engine.tokens import TokenGroup
+
+Path = Literal["segments", "dense", "flex", "padded"]
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The preferences of a batch as flat arrays [E]: completion `left` against `right`, see `records.Preference`."""
+
+    left: Tensor
+    right: Tensor
+    weight: Tensor
+    margin: Tensor
+    probability: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of one forward, and where in its output the numbers of each of R completions are.
+
+    Positions are flat indices into the [B * T, d] hidden states. S scored tokens: `source` predicts `target`.
+    `member` lists (scored token, completion) pairs, since a token in a shared prefix belongs to several completions.
+    """
+
+    groups: tuple[TokenGroup, ...]
+    input_ids: Tensor
+    position_ids: Tensor | None
+    attention_mask: Tensor | None
+    tree: Tree | None
+    source: Tensor
+    target: Tensor
+    member_token: Tensor
+    member_completion: Tensor
+    last: Tensor
+    scored: Tensor
+    edges: Edges
+    tokens: int
+
+
+@dataclass(slots=True)
+class _Index:
+    """Index arrays under construction."""
+
+    source: list[int]
+    target: list[int]
+    token: list[int]
+    completion: list[int]
+    last: list[int]
+    scored: list[int]
+
+    @classmethod
+    def empty(cls) -> "_Index":
+        return cls([], [], [], [], [], [])
+
+    def score(self, sources: Sequence[int], targets: Sequence[int], completions: Sequence[int]) -> None:
+        for completion in completions:
+            self.token += range(len(self.source), len(self.source) + len(sources))
+            self.completion += [completion] * len(sources)
+        self.source += sources
+        self.target += targets
+
+
+def make_batch(groups: Sequence[TokenGroup], path: Path, device: torch.device, pad: int = 0) -> Batch:
+    """One forward's inputs for the groups, on `device`.
+
+    `path` is an attention implementation over packed trees, or `padded`: one row per completion, padded right with
+    the token `pad` (masked by length, so that any token will do).
+    """
+    if path == "padded":
+        return _padded(groups, device, pad)
+    return _packed(groups, path, device)
+
+
+def _packed(groups: Sequence[TokenGroup], implementation: Implementation, device: torch.device) -> Batch:
+    ids: list[int] = []
+    positions: list[int] = []
+    shape: list[tuple[int, tuple[int, ...]]] = []
+    index = _Index.empty()
+    for group in groups:
+        shared = group.shared
+        own = [(*group.prompt, *completion)[shared:] for completion in group.completions]
+        first, start = len(index.last), len(ids)
+        rows = range(first, first + len(own))
+        common = group.completions[0][: shared - len(group.prompt)]
+        index.score(range(start + len(group.prompt) - 1, start + shared - 1), common, rows)
+        ids += (*group.prompt, *common)
+        positions += range(shared)
+        for row, part in zip(rows, own, strict=True):
+            begin = len(ids)
+            index.score((start + shared - 1, *range(begin, begin + len(part) - 1)), part, (row,))
+            ids += part
+            positions += range(shared, shared + len(part))
+            index.last.append(len(ids) - 1)
+            index.scored.append(len(common) + len(part))
+        shape.append((shared, tuple(len(part) for part in own)))
+    tree = Tree(tuple(shape), implementation, device)
+    return _batch(groups, _row(ids, device), _row(positions, device), None, tree, index)
+
+
+def _padded(groups: Sequence[TokenGroup], device: torch.device, pad: int) -> Batch:
+    width = max(group.longest for group in groups)
+    rows: list[list[int]] = []
+    masks: list[list[int]] = []
+    index = _Index.empty()
+    for group in groups:
+        for completion in group.completions:
+            start, row = len(rows) * width, len(rows)
+            length = len(group.prompt) + len(completion)
+            index.score(range(start + len(group.prompt) - 1, start + length - 1), completion, (row,))
+            index.last.append(start + length - 1)
+            index.scored.append(len(completion))
+            rows.append([*group.prompt, *completion] + [pad] * (width - length))
+            masks.append([1] * length + [0] * (width - length))
+    tensors = [torch.tensor(values, dtype=torch.long, device=device) for values in (rows, masks)]
+    return _batch(groups, tensors[0], None, tensors[1], None, index)
+
+
+def _batch(
+    groups: Sequence[TokenGroup],
+    input_ids: Tensor,
+    position_ids: Tensor | None,
+    attention_mask: Tensor | None,
+    tree: Tree | None,
+    index: _Index,
+) -> Batch:
+    device = input_ids.device
+    source, target, token, completion, last, scored = (
+        torch.tensor(values, dtype=torch.long, device=device)
+        for values in (index.source, index.target, index.token, index.completion, index.last, index.scored)
+    )
+    tokens = input_ids.numel() if attention_mask is None else int(attention_mask.sum())
+    return Batch(
+        groups=tuple(groups),
+        input_ids=input_ids,
+        position_ids=position_ids,
+        attention_mask=attention_mask,
+        tree=tree,
+        source=source,
+        target=target,
+        member_token=token,
+        member_completion=completion,
+        last=last,
+        scored=scored,
+        edges=make_edges(groups, device),
+        tokens=tokens,
+    )
+
+
+def make_edges(groups: Sequence[TokenGroup], device: torch.device) -> Edges:
+    """All preferences of the groups, with completions numbered through the batch."""
+    starts = [0, *accumulate(len(group.completions) for group in groups)]
+    edges = [(start, edge) for start, group in zip(starts, groups, strict=False) for edge in group.preferences]
+
+    def floats(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device)
+
+    return Edges(
+        left=torch.tensor([start + edge.left for start, edge in edges], dtype=torch.long, device=device),
+        right=torch.tensor([start + edge.right for start, edge in edges], dtype=torch.long, device=device),
+        weight=floats([edge.weight for _, edge in edges]),
+        margin=floats([edge.margin for _, edge in edges]),
+        probability=floats([edge.probability for _, edge in edges]),
+    )
+
+
+def edge_groups(groups: Sequence[TokenGroup]) -> list[TokenGroup]:
+    """The group of each edge, in the order of `make_edges`."""
+    return [group for group in groups for _ in group.preferences]
+
+
+def _row(values: list[int], device: torch.device) -> Tensor:
+    return torch.tensor([values], dtype=torch.long, device=device)

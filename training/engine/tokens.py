@@ -1,0 +1,209 @@
+"""Groups → token ids, with the rule for rows that are too long, and a report of what became of each row."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from training.engine.errors import RunError
+from training.engine.records import Group, Preference
+from training.engine.render import Rendered, Renderer, encode_all
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+LongRows = Literal["drop", "error", "truncate-prompt-left"]
+_SHOWN_IDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGroup:
+    """A group as token ids. `prompt + completion` is what the model reads; only the completion is scored."""
+
+    id: str
+    prompt_id: str
+    source: str
+    prompt: tuple[int, ...]
+    completions: tuple[tuple[int, ...], ...]
+    preferences: tuple[Preference, ...]
+
+    @property
+    def shared(self) -> int:
+        """Length of the longest common prefix of all sequences, leaving each at least one token of its own."""
+        shortest = min(len(completion) for completion in self.completions)
+        first, *others = self.completions
+        common = 0
+        while common < shortest - 1 and all(other[common] == first[common] for other in others):
+            common += 1
+        return len(self.prompt) + common
+
+    @property
+    def packed_tokens(self) -> int:
+        """Tokens of the group when the shared prefix is stored once."""
+        shared = self.shared
+        return shared + sum(len(self.prompt) + len(completion) - shared for completion in self.completions)
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest sequence."""
+        return len(self.prompt) + max(len(completion) for completion in self.completions)
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the rows of one split."""
+
+    rows: int = 0
+    kept: int = 0
+    truncated: list[str] = field(default_factory=list)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
+    boundary: list[str] = field(default_factory=list)
+    tokens: int = 0
+    unpacked_tokens: int = 0
+    longest: int = 0
+    rendered: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for `preflight.json`; id lists stop after 100 entries, counts do not."""
+        dropped = [
+            {"reason": reason, "count": len(ids), "ids": ids[:_SHOWN_IDS]} for reason, ids in self.dropped.items()
+        ]
+        return {
+            "rows": self.rows,
+            "kept": self.kept,
+            "truncated": {"count": len(self.truncated), "ids": self.truncated[:_SHOWN_IDS]},
+            "dropped": dropped,
+            "boundary": {"count": len(self.boundary), "ids": self.boundary[:_SHOWN_IDS]},
+            "tokens": self.tokens,
+            "tokens_without_sharing": self.unpacked_tokens,
+            "longest": self.longest,
+            "rendered": self.rendered,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """The limits of a run, in tokens, and what happens to a row beyond them."""
+
+    max_length: int
+    max_prompt_length: int | None
+    long_rows: LongRows
+
+
+def tokenise(
+    groups: Sequence[Group], tokenizer: "PreTrainedTokenizerFast", lengths: Lengths
+) -> tuple[list[TokenGroup], Report]:
+    """Token ids of the groups that fit, in order, and the report.
+
+    Raises RunError where `long_rows` is `error` and a row is too long.
+    """
+    renderer = Renderer(tokenizer)
+    rendered = [renderer.render(group) for group in groups]
+    report = Report(rows=len(groups), rendered=_first_rows(groups, rendered))
+    kept: list[TokenGroup] = []
+    for tokens, moved in _encoded(groups, rendered, tokenizer):
+        if moved:
+            report.boundary.append(tokens.id)
+        fitted = _fit(tokens, lengths, tokenizer.bos_token_id, report)
+        if fitted is not None:
+            kept.append(fitted)
+            _count(fitted, report)
+    too_long = [row for reason, ids in report.dropped.items() if reason.startswith("longer") for row in ids]
+    if lengths.long_rows == "error" and too_long:
+        raise RunError(f"{len(too_long)} rows are longer than the limit of this run.", too_long[:_SHOWN_IDS])
+    return kept, report
+
+
+def adds_bos(tokenizer: "PreTrainedTokenizerFast") -> bool:
+    """Whether the tokenizer starts plain text with a beginning-of-sequence token."""
+    ids = tokenizer("a")["input_ids"]
+    return tokenizer.bos_token_id is not None and bool(ids) and ids[0] == tokenizer.bos_token_id
+
+
+def prompt_ids(tokenizer: "PreTrainedTokenizerFast", text: str, *, template: bool) -> tuple[int, ...]:
+    """Token ids of a rendered prompt, with one beginning-of-sequence token at most."""
+    return _one_bos(encode_all(tokenizer, [text])[0], tokenizer, add=not template and adds_bos(tokenizer))
+
+
+def _one_bos(ids: list[int], tokenizer: "PreTrainedTokenizerFast", *, add: bool) -> tuple[int, ...]:
+    bos = tokenizer.bos_token_id
+    if bos is None:
+        return tuple(ids)
+    start = 0
+    while start < len(ids) and ids[start] == bos:
+        start += 1
+    return (bos, *ids[start:]) if start or add else tuple(ids)
+
+
+def _encoded(
+    groups: Sequence[Group], rendered: Sequence[Rendered], tokenizer: "PreTrainedTokenizerFast"
+) -> Iterable[tuple[TokenGroup, bool]]:
+    """Each group's tokens, and whether a tokenizer or template moved the boundary between prompt and completion.
+
+    The completion is encoded with its prompt, as a reader of the whole text would. Where the prompt is then no token
+    prefix of the whole, the two are encoded apart, as generation would see them.
+    """
+    prompts = encode_all(tokenizer, [text.prompt for text in rendered])
+    wholes = iter(encode_all(tokenizer, [text.prompt + part for text in rendered for part in text.completions]))
+    add_bos = not tokenizer.chat_template and adds_bos(tokenizer)
+    for group, text, prompt in zip(groups, rendered, prompts, strict=True):
+        completions, moved = [], text.boundary_moved
+        for part in text.completions:
+            whole = next(wholes)
+            if whole[: len(prompt)] == prompt:
+                completions.append(tuple(whole[len(prompt) :]))
+            else:
+                moved = True
+                completions.append(tuple(encode_all(tokenizer, [part])[0]))
+        start = _one_bos(prompt, tokenizer, add=add_bos)
+        yield TokenGroup(group.id, group.prompt_id, group.source, start, tuple(completions), group.preferences), moved
+
+
+def _fit(group: TokenGroup, lengths: Lengths, bos: int | None, report: Report) -> TokenGroup | None:
+    """The group within the limits, or None with the reason in the report. Completions are never cut."""
+    reason = _unfit(group, lengths, bos)
+    if reason is not None:
+        report.dropped.setdefault(reason, []).append(group.id)
+        return None
+    room = _prompt_room(group, lengths)
+    if len(group.prompt) <= room:
+        return group
+    report.truncated.append(group.id)
+    keeps_bos = group.prompt[0] == bos
+    head = group.prompt[:keeps_bos]
+    return replace(group, prompt=head + group.prompt[len(group.prompt) - room + keeps_bos :])
+
+
+def _prompt_room(group: TokenGroup, lengths: Lengths) -> int:
+    """Tokens that the prompt may have beside the longest completion."""
+    completion = max(len(tokens) for tokens in group.completions)
+    return min(lengths.max_length - completion, lengths.max_prompt_length or lengths.max_length)
+
+
+def _unfit(group: TokenGroup, lengths: Lengths, bos: int | None) -> str | None:
+    """Why a group cannot be used, if it cannot."""
+    if not all(group.completions):
+        return "no scored tokens"
+    if not group.prompt:
+        return "no prompt tokens"
+    room = _prompt_room(group, lengths)
+    if len(group.prompt) <= room:
+        return None
+    if room < 1 + (group.prompt[0] == bos):
+        return "longer than max_length even without its prompt"
+    if lengths.long_rows == "truncate-prompt-left":
+        return None
+    return f"longer than {'max_length' if group.longest > lengths.max_length else 'max_prompt_length'}"
+
+
+def _count(group: TokenGroup, report: Report) -> None:
+    report.kept += 1
+    report.tokens += group.packed_tokens
+    report.unpacked_tokens += sum(len(group.prompt) + len(completion) for completion in group.completions)
+    report.longest = max(report.longest, group.longest)
+
+
+def _first_rows(groups: Sequence[Group], rendered: Sequence[Rendered]) -> list[dict[str, Any]]:
+    return [
+        {"id": group.id, "prompt": text.prompt, "completions": list(text.completions)}
+        for group, text in zip(groups[:3], rendered[:3], strict=True)
+    ]

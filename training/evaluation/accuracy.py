@@ -1,0 +1,102 @@
+"""How often a model prefers what was preferred, exactly, with an interval over prompts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPair:
+    """A held-out pair with a model's scores. `probability` is P(chosen better) by the labels; lengths in tokens."""
+
+    id: str
+    prompt_id: str
+    source: str
+    score_chosen: float
+    score_rejected: float
+    probability: float
+    length_chosen: int
+    length_rejected: int
+
+
+def points(pairs: Sequence[ScoredPair]) -> Floats:
+    """Points of each pair [N]: 1 where the model agrees with the label, 0 where not, 1/2 at equal scores.
+
+    NaN where the label itself is a tie (probability 1/2): there is no right answer.
+    """
+    difference = np.sign([pair.score_chosen - pair.score_rejected for pair in pairs])
+    lean = np.sign([pair.probability - 0.5 for pair in pairs])
+    return np.where(lean == 0, np.nan, (1 + lean * difference) / 2)
+
+
+def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 1000) -> dict[str, float | int | None]:
+    """Exact accuracy k/N with a 95% bootstrap interval over prompts.
+
+    Returns `accuracy`, `correct` (k, may end in .5), `pairs` (N, without labelled ties), `label_ties`, `model_ties`,
+    `prompts`, `low`, `high`. Accuracy and interval are None where N = 0.
+    """
+    earned = points(pairs)
+    decided = ~np.isnan(earned)
+    kept, prompts = earned[decided], [pair.prompt_id for pair, use in zip(pairs, decided, strict=True) if use]
+    low, high = bootstrap_interval(kept, prompts, seed=seed, resamples=resamples)
+    return {
+        "accuracy": float(kept.sum()) / len(kept) if len(kept) else None,
+        "correct": float(kept.sum()),
+        "pairs": len(kept),
+        "label_ties": int((~decided).sum()),
+        "model_ties": int((kept == 0.5).sum()),
+        "prompts": len(set(prompts)),
+        "low": low,
+        "high": high,
+    }
+
+
+def bootstrap_interval(
+    values: Floats, clusters: Sequence[str], *, seed: int = 0, resamples: int = 1000
+) -> tuple[float | None, float | None]:
+    """Percentile interval (95%) of the mean of `values` [N], resampling whole clusters with replacement.
+
+    Pairs of one prompt stand or fall together, so that prompts are drawn, not pairs. With S_c and n_c the sum and
+    count of cluster c, each resample's mean is sum S_c / sum n_c. (None, None) where N = 0.
+    """
+    if not len(values):
+        return None, None
+    names, owner = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.bincount(owner, weights=values, minlength=len(names))
+    counts = np.bincount(owner, minlength=len(names))
+    generator = np.random.default_rng(seed)
+    # how often each cluster is drawn is all that matters: multinomial counts, in blocks to bound memory
+    means: list[Floats] = []
+    for start in range(0, resamples, 100):
+        size = min(100, resamples - start)
+        drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=size)
+        means.append((drawn @ sums) / (drawn @ counts))
+    low, high = np.quantile(np.concatenate(means), [_ALPHA / 2, 1 - _ALPHA / 2])
+    return float(low), float(high)
+
+
+def length_gap(pair: ScoredPair) -> str:
+    """Slice of a pair by how the two completions' lengths compare (within a fifth of the longer counts as similar)."""
+    longer = max(pair.length_chosen, pair.length_rejected)
+    gap = pair.length_chosen - pair.length_rejected
+    if abs(gap) <= 0.2 * longer:
+        return "similar length"
+    return "chosen longer" if gap > 0 else "chosen shorter"
+
+
+def slices(pairs: Sequence[ScoredPair], *, seed: int = 0) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """Accuracy by source and by length gap."""
+    by: dict[str, dict[str, list[ScoredPair]]] = {"source": {}, "length_gap": {}}
+    for pair in pairs:
+        by["source"].setdefault(pair.source, []).append(pair)
+        by["length_gap"].setdefault(length_gap(pair), []).append(pair)
+    return {
+        name: {key: accuracy(members, seed=seed) for key, members in sorted(groups.items())}
+        for name, groups in by.items()
+    }

@@ -1,0 +1,80 @@
+"""Best of n: draw several completions and keep the one that a reward model likes most."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from training.engine import attention
+from training.engine.batches import fill
+from training.engine.forward import run_model
+from training.engine.pack import make_batch
+from training.engine.records import Group, Text
+from training.engine.tokens import Lengths, TokenGroup, tokenise
+from training.generation.sample import Sampling, sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A completion with its reward."""
+
+    completion: str
+    score: float
+
+
+def score_completions(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    prompts: Sequence[Text],
+    completions: Sequence[Sequence[Text]],
+    *,
+    max_length: int = 2048,
+    budget: int = 4096,
+) -> list[list[float]]:
+    """A reward model's score of each completion of each prompt, in order.
+
+    Prompts too long for `max_length` lose their start. Raises ValueError where a completion alone is too long.
+    """
+    groups = [
+        Group(str(number), str(number), "", prompt, tuple(several), ())
+        for number, (prompt, several) in enumerate(zip(prompts, completions, strict=True))
+    ]
+    tokens, report = tokenise(groups, tokenizer, Lengths(max_length, None, "truncate-prompt-left"))
+    if report.dropped:
+        raise ValueError(f"Some completions cannot be scored: {'; '.join(report.dropped)}.")
+    return score_groups(model, tokens, budget)
+
+
+def score_groups(model: "PreTrainedModel", groups: Sequence[TokenGroup], budget: int = 4096) -> list[list[float]]:
+    """A reward model's scores of tokenised groups."""
+    packed = model.config._attn_implementation == attention.NAME
+    scores: list[list[float]] = []
+    for indices in fill(range(len(groups)), groups, budget, padded=not packed):
+        batch = make_batch([groups[index] for index in indices], "segments" if packed else "padded", model.device)
+        with torch.inference_mode():
+            values = run_model(model, batch).scores
+        if values is None:
+            raise ValueError("The model has no score head.")
+        flat = iter(values.tolist())
+        scores += [[next(flat) for _ in group.completions] for group in batch.groups]
+    return scores
+
+
+def best_of_n(
+    policy: "PreTrainedModel",
+    policy_tokenizer: "PreTrainedTokenizerFast",
+    reward: "PreTrainedModel",
+    reward_tokenizer: "PreTrainedTokenizerFast",
+    prompt: Text,
+    n: int,
+    sampling: Sampling | None = None,
+) -> list[Judged]:
+    """`n` drawn completions with their rewards, best first; the first of equals stays first."""
+    drawn = sample(policy, policy_tokenizer, prompt, n, sampling)
+    scores = score_completions(reward, reward_tokenizer, [prompt], [drawn])[0]
+    judged = [Judged(completion, score) for completion, score in zip(drawn, scores, strict=True)]
+    return sorted(judged, key=lambda one: -one.score)

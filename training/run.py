@@ -1,0 +1,354 @@
+"""The process that trains: `python -m training.run RUN_DIR`.
+
+Reads `run.json` of the folder and writes into it: `preflight.json`, `state.json`, `metrics.jsonl`, `checkpoints/`,
+`scores.jsonl`, `model/` and `result.json`. Started again in the same folder it goes on from the last good checkpoint.
+Exit codes: 0 finished, 3 cancelled (the file `cancel`, or SIGTERM), 1 failed; `result.json` says why in one sentence.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import traceback
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from training.engine import loading
+from training.engine.batches import Plan
+from training.engine.checkpoint import clear_leftovers, publish
+from training.engine.config import RunConfig, load_config
+from training.engine.errors import CancelledError, RunError
+from training.engine.estimate import estimate
+from training.engine.files import file_list, replace_json, replace_lines
+from training.engine.loop import Learner, Split, Trainer, evaluate
+from training.engine.pack import Path as AttentionPath
+from training.engine.progress import Progress, Stop
+from training.engine.records import Group, read_groups
+from training.engine.reference import (
+    ReferenceCache,
+    Values,
+    compute_values,
+    group_keys,
+    load_values,
+    store_values,
+)
+from training.engine.tokens import Lengths, Report, TokenGroup, tokenise
+from training.evaluation.accuracy import ScoredPair
+from training.evaluation.report import evaluate_pairs
+from training.objectives.registry import Objective, objectives
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+FINISHED, FAILED, CANCELLED = 0, 1, 3
+_SHOWN_ROWS = 100
+_SPLITS = ("train", "test", "validation")
+
+
+class Run:
+    """One training run in its folder; `execute` is the whole of it."""
+
+    def __init__(self, run_dir: Path, stop: Stop) -> None:
+        self.run_dir = run_dir
+        self.stop = stop
+        self.config: RunConfig = load_config(run_dir / "run.json")
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+        self.device = choose_device(self.config)
+        self.progress = Progress(run_dir, self.device)
+        self.begin = time.monotonic()
+        self.base = Path(self.config.base_model)
+        self.reference = Path(self.config.reference_model or self.base)
+        self.trainer: Trainer | None = None
+
+    @cached_property
+    def base_hash(self) -> str:
+        """Hash of the base model's weights."""
+        return loading.weights_hash(self.base)
+
+    @cached_property
+    def reference_hash(self) -> str:
+        """Hash of the reference model's weights."""
+        return self.base_hash if self.reference == self.base else loading.weights_hash(self.reference)
+
+    def execute(self) -> dict[str, Any]:
+        """Load, train, evaluate, save. Returns the content of `result.json`; raises RunError or CancelledError."""
+        self.progress.enter("loading")
+        clear_leftovers(self.run_dir)
+        loading.check_folder(self.base)
+        tokenizer = loading.load_tokenizer(self.base)
+        tokens, reports = self._read(tokenizer)
+        learner = self._learner(tokenizer, tokens, reports)
+        splits = self._splits(learner, tokens)
+        self._train(learner, splits)
+        evaluation = self._evaluate(learner, splits)
+        files = self._save(learner.model, tokenizer)
+        self.progress.enter("done")
+        return {**self.outcome("finished"), "evaluation": evaluation, "files": files}
+
+    def outcome(self, status: str, error: str | None = None, rows: list[str] | None = None) -> dict[str, Any]:
+        """The part of `result.json` that every ending has."""
+        done = {"steps": self.trainer.step, "tokens": self.trainer.tokens} if self.trainer else {}
+        return {**blank_result(status, error, rows), **done, "seconds": time.monotonic() - self.begin}
+
+    def _read(self, tokenizer: "PreTrainedTokenizerFast") -> tuple[dict[str, list[TokenGroup]], dict[str, Report]]:
+        config = self.config
+        limit = loading.position_limit(self.base)
+        longest = min(config.max_length, limit) if limit else config.max_length
+        lengths = Lengths(longest, config.max_prompt_length, config.long_rows)
+        tokens: dict[str, list[TokenGroup]] = {}
+        reports: dict[str, Report] = {}
+        for split in _SPLITS:
+            groups: list[Group] = read_groups(
+                getattr(config.data, split), margin_scale=config.objective_options.margin_scale
+            )
+            tokens[split], reports[split] = tokenise(groups, tokenizer, lengths)
+            self.stop.check()
+        if not tokens["train"]:
+            rows = [row for ids in reports["train"].dropped.values() for row in ids]
+            reasons = "; ".join(f"{len(ids)} {reason}" for reason, ids in reports["train"].dropped.items())
+            raise RunError(f"No training row is left with tokens to score ({reasons or 'the files are empty'}).", rows)
+        return tokens, reports
+
+    def _learner(
+        self,
+        tokenizer: "PreTrainedTokenizerFast",
+        tokens: dict[str, list[TokenGroup]],
+        reports: dict[str, Report],
+    ) -> Learner:
+        config, objective = self.config, objectives()[self.config.objective]
+        longest = max(group.longest for groups in tokens.values() for group in groups)
+        path = choose_path(config, self.device, packable=loading.can_pack(self.base, longest))
+        model = self._load(self.base, objective, path)
+        if "scores" in objective.needs:
+            ends = {ids[-1] for groups in tokens.values() for group in groups for ids in group.completions}
+            loading.ensure_pad(model, tokenizer, ends)
+        learner = Learner(model, objective, config, path)
+        self._preflight(learner, tokens, reports, len(tokenizer))
+        self.stop.check()
+        return learner
+
+    def _load(self, folder: Path, objective: Objective, path: AttentionPath) -> "PreTrainedModel":
+        head: loading.Head = "reward" if "scores" in objective.needs else "policy"
+        return loading.load_model(folder, head, packed=path != "padded", device=self.device, seed=self.config.seed)
+
+    def _preflight(
+        self, learner: Learner, tokens: dict[str, list[TokenGroup]], reports: dict[str, Report], vocabulary: int
+    ) -> None:
+        config, train = self.config, tokens["train"]
+        plan = Plan(
+            train, config.tokens_per_batch, config.gradient_accumulation, config.seed, padded=learner.path == "padded"
+        )
+        whole = sum(plan.lengths(config.epochs))
+        steps = min(whole, config.max_steps or whole)
+        share = steps / max(1, whole)
+        seen = {group.prompt_id for group in train}
+        leaked = sorted(
+            {group.prompt_id for split in _SPLITS[1:] for group in tokens[split] if group.prompt_id in seen}
+        )
+        expected = estimate(
+            learner.model, int(reports["train"].tokens * config.epochs * share), config.tokens_per_batch, vocabulary
+        )
+        report = {
+            "splits": {split: reports[split].as_json() for split in _SPLITS},
+            "steps": steps,
+            "attention": learner.path,
+            "device": str(self.device),
+            "estimate": expected,
+            "leaked_prompts": {"count": len(leaked), "ids": leaked[:_SHOWN_ROWS]},
+        }
+        replace_json(self.run_dir / "preflight.json", report)
+
+    def _splits(self, learner: Learner, tokens: dict[str, list[TokenGroup]]) -> dict[str, Split]:
+        if "ref_logps" not in learner.objective.needs:
+            return {split: Split(tokens[split]) for split in _SPLITS}
+        everything = [group for split in _SPLITS for group in tokens[split]]
+        keys = group_keys(everything, self.reference_hash, self.config.precision)
+        values = self._reference_values(learner, everything, keys)
+        references = iter([tuple(values[key] for key in group) for group in keys])
+        return {split: Split(tokens[split], [next(references) for _ in tokens[split]]) for split in _SPLITS}
+
+    def _reference_values(self, learner: Learner, groups: list[TokenGroup], keys: list[tuple[bytes, ...]]) -> Values:
+        """This run's own values are pinned in its folder, so that a resumed run sees the very same numbers."""
+        pinned = self.run_dir / "reference.safetensors"
+        wanted = {key for group in keys for key in group}
+        values = load_values(pinned)
+        if wanted <= values.keys():
+            return values
+        cache_folder = Path(self.config.reference_cache or self.run_dir / "reference")
+        cache = ReferenceCache(cache_folder, self.reference_hash)
+        values = {**cache.load(), **values}
+        missing = [number for number, group in enumerate(keys) if any(key not in values for key in group)]
+        if missing:
+            values |= self._computed(learner, [groups[n] for n in missing], [keys[n] for n in missing])
+            cache.add({key: values[key] for number in missing for key in keys[number]})
+        values = {key: values[key] for key in sorted(wanted)}
+        store_values(pinned, values)
+        return values
+
+    def _computed(self, learner: Learner, groups: list[TokenGroup], keys: list[tuple[bytes, ...]]) -> Values:
+        self.progress.enter("reference")
+        own = self.reference == self.base
+        model = learner.model if own else self._load(self.reference, learner.objective, learner.path)
+        if model.config.vocab_size != learner.model.config.vocab_size:
+            raise RunError("The reference model has another vocabulary than the base model.")
+
+        def after_batch(done: int) -> None:
+            self.progress.message = f"{done} of {len(groups)} rows"
+            self.progress.write()
+            self.stop.check()
+
+        return compute_values(
+            model,
+            groups,
+            keys,
+            path=learner.path,
+            budget=self.config.tokens_per_batch,
+            precision=self.config.precision,
+            after_batch=after_batch,
+        )
+
+    def _train(self, learner: Learner, splits: dict[str, Split]) -> None:
+        fingerprint = self.config.fingerprint(self.base_hash, self.reference_hash)
+        watched = splits["validation"] if len(splits["validation"]) else splits["test"]
+        self.trainer = Trainer(learner, splits["train"], watched, self.run_dir, fingerprint, self.progress, self.stop)
+        self.trainer.run()
+
+    def _evaluate(self, learner: Learner, splits: dict[str, Split]) -> dict[str, Any]:
+        self.progress.enter("evaluating")
+        scored: list[tuple[str, ScoredPair]] = []
+        evaluation: dict[str, Any] = {}
+        for name in _SPLITS[1:]:
+            split = splits[name]
+            tally, rewards = evaluate(learner, split, lambda _done: self.stop.check())
+            pairs = [scored_pair(group, values) for group, values in zip(split.groups, rewards, strict=True)]
+            scored += [(name, pair) for pair in pairs]
+            if pairs:
+                evaluation[name] = {**evaluate_pairs(pairs, seed=self.config.seed), "loss": tally.means()["loss"]}
+        replace_lines(self.run_dir / "scores.jsonl", [score_line(name, pair) for name, pair in scored])
+        return evaluation
+
+    def _save(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> list[dict[str, Any]]:
+        self.progress.enter("saving")
+        folder = self.run_dir / "model"
+        loading.save_model(model, tokenizer, folder, publish)
+        return file_list(folder, self.run_dir)
+
+
+def scored_pair(group: TokenGroup, rewards: tuple[float, ...]) -> ScoredPair:
+    """The first preference of a group with its rewards."""
+    edge = group.preferences[0]
+    return ScoredPair(
+        id=group.id,
+        prompt_id=group.prompt_id,
+        source=group.source,
+        score_chosen=rewards[edge.left],
+        score_rejected=rewards[edge.right],
+        probability=edge.probability,
+        length_chosen=len(group.completions[edge.left]),
+        length_rejected=len(group.completions[edge.right]),
+    )
+
+
+def score_line(split: str, pair: ScoredPair) -> dict[str, Any]:
+    """A line of `scores.jsonl`."""
+    return {
+        "id": pair.id,
+        "score_chosen": pair.score_chosen,
+        "score_rejected": pair.score_rejected,
+        "split": split,
+        "prompt_id": pair.prompt_id,
+        "source": pair.source,
+    }
+
+
+def choose_device(config: RunConfig) -> torch.device:
+    """The device of a run. Raises RunError where CUDA is asked for and absent, or bf16 for the CPU."""
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise RunError("This machine has no CUDA device; choose device auto or cpu.")
+    device = torch.device("cuda" if available and config.device != "cpu" else "cpu")
+    if config.precision == "bf16" and device.type == "cpu":
+        raise RunError("Precision bf16 needs a CUDA device; choose fp32.")
+    return device
+
+
+def choose_path(config: RunConfig, device: torch.device, *, packable: bool) -> AttentionPath:
+    """How batches are laid out: padded where packing would change the model, else as asked or as suits the device."""
+    if not packable:
+        return "padded"
+    if config.attention == "auto":
+        return "flex" if device.type == "cuda" else "segments"
+    return config.attention
+
+
+def execute(run_dir: Path) -> int:
+    """Run to an end, write `result.json`, return the exit code. A run that has finished already is left as it is."""
+    result = run_dir / "result.json"
+    if already_finished(result):
+        return FINISHED
+    result.unlink(missing_ok=True)
+    stop = Stop(run_dir)
+    stop.listen()
+    run: Run | None = None
+    try:
+        run = Run(run_dir, stop)
+        answer, code = run.execute(), FINISHED
+    except CancelledError:
+        answer, code = ended(run, "cancelled"), CANCELLED
+    except RunError as error:
+        answer, code = ended(run, "failed", str(error), error.rows), FAILED
+    except Exception as error:  # the process's outermost edge: whatever it was, the run must say that it failed
+        traceback.print_exc()
+        answer, code = ended(run, "failed", f"The run stopped on an unexpected {type(error).__name__}: {error}"), FAILED
+    replace_json(result, answer)
+    return code
+
+
+def ended(run: Run | None, status: str, error: str | None = None, rows: list[str] | None = None) -> dict[str, Any]:
+    """Content of `result.json` for a run that did not finish, perhaps before it began."""
+    if run is not None:
+        return run.outcome(status, error, rows)
+    return blank_result(status, error, rows)
+
+
+def blank_result(status: str, error: str | None = None, rows: list[str] | None = None) -> dict[str, Any]:
+    """`result.json` of a run in which nothing happened yet."""
+    return {
+        "status": status,
+        "error": error,
+        "error_rows": (rows or [])[:_SHOWN_ROWS],
+        "steps": 0,
+        "tokens": 0,
+        "seconds": 0.0,
+        "evaluation": {},
+        "files": [],
+    }
+
+
+def already_finished(result: Path) -> bool:
+    """Whether an earlier start of this run came to its end."""
+    try:
+        return bool(json.loads(result.read_text(encoding="utf-8"))["status"] == "finished")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m training.run", description=__doc__.splitlines()[0])
+    parser.add_argument("run_dir", type=Path, help="folder with run.json")
+    run_dir: Path = parser.parse_args(arguments).run_dir
+    if not run_dir.is_dir():
+        print(f"There is no folder {run_dir}.", file=sys.stderr)
+        return FAILED
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    return execute(run_dir.resolve())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Watches over one training process: starts it, takes in what it reports, stops it, starts it again when it dies."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from django.conf import settings
+
+from feedback.exceptions import FeedbackError
+from feedback.services.jobs import JobCancelled, JobContext
+
+from . import child, services
+from .base_models import SMALL_FOLDER
+from .child import Busy, Child
+from .ingest import Cursor, log_tail, read_json, sync_metrics, sync_state
+from .models import Run
+
+TRAIN = [sys.executable, "-m", "training.run"]
+MAKE_SMALL = [sys.executable, "-m", "training.base_model"]
+FINISHED, CANCELLED = 0, 3
+POLL_SECONDS = 1.0
+STARTS = 3
+CANCEL_SECONDS = 8.0  # a cancel acts within ten
+SAVING_SECONDS = 120.0  # a checkpoint that is being written is worth waiting for
+
+
+class TrainingFailed(FeedbackError):
+    """The training process failed."""
+
+    code = "training-failed"
+
+
+class Supervisor:
+    """One job's watch over one run. Every write it makes is fenced by the job."""
+
+    def __init__(self, run: Run, context: JobContext) -> None:
+        self.run, self.context = run, context
+        self.cursor = Cursor()
+        self.stopping = False
+
+    def work(self) -> None:
+        """Train to the end. Raises TrainingFailed, JobCancelled, FenceLost; no process is left behind."""
+        code: int | None = None
+        deaths, furthest = 0, ""
+        while deaths < STARTS:
+            code = self._once()
+            if code == FINISHED:
+                services.finish(self.run, self.context)
+                return
+            if self.stopping:
+                raise JobCancelled
+            if code is not None and 0 < code != CANCELLED:
+                raise TrainingFailed(self._reason())
+            # killed, or told to end by somebody who was not us: go on from the last checkpoint
+            saved = self._last_checkpoint()
+            self._note(f"The process ended by {_manner(code)}; it starts again from {saved or 'the beginning'}.")
+            deaths, furthest = (1, saved) if saved > furthest else (deaths + 1, furthest)
+        raise TrainingFailed(
+            f"The training process was ended {STARTS} times without getting further; perhaps memory is short."
+        )
+
+    def _once(self) -> int | None:
+        with self._start() as process:
+            code = None
+            while code is None and not self.stopping:
+                code = process.wait(POLL_SECONDS)
+                self._take_in()
+            if self.stopping:
+                code = self._stop(process)
+            return code
+
+    def _start(self) -> Child:
+        """Start the process, after ending a stale one that a worker left behind."""
+        lock = self.run.folder / "lock"
+        for _ in range(2):
+            self.context.check()
+            try:
+                return Child([*TRAIN, str(self.run.folder)], lock=lock, log=self.run.folder / "log.txt")
+            except Busy:
+                child.evict(lock)
+        raise TrainingFailed("Another machine is still training this run; try again when it has stopped.")
+
+    def _take_in(self) -> None:
+        self.cursor = sync_metrics(self.run, self.cursor, self.context)
+        try:
+            sync_state(self.run, self.context)
+        except JobCancelled:
+            self.stopping = True
+
+    def _stop(self, process: Child) -> int | None:
+        """Ask the process to save and end, or else end it. Returns its exit code, if it had time to give one."""
+        (self.run.folder / "cancel").touch()
+        begin = time.monotonic()
+        code = process.wait(0)
+        while code is None and time.monotonic() - begin < self._patience():
+            code = process.wait(0.2)
+            self.context.hold()
+        process.kill()
+        self.cursor = sync_metrics(self.run, self.cursor, self.context)
+        return code
+
+    def _patience(self) -> float:
+        saving = any((self.run.folder / "checkpoints").glob(".step-*.tmp"))
+        return SAVING_SECONDS if saving else CANCEL_SECONDS
+
+    def _last_checkpoint(self) -> str:
+        """The newest checkpoint's name; names sort by step."""
+        return max((path.name for path in (self.run.folder / "checkpoints").glob("step-*")), default="")
+
+    def _note(self, sentence: str) -> None:
+        """A line of ours in the run's log."""
+        with (self.run.folder / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"tiebreak: {sentence}\n")
+
+    def _reason(self) -> str:
+        """Why the process failed: its own sentence, or else the last line that it printed."""
+        error = read_json(self.run.folder / "result.json").get("error")
+        lines = log_tail(self.run).strip().splitlines()
+        return str(error or (lines and lines[-1]) or "The training process ended without saying why.")
+
+
+def _manner(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else "a request from outside"
+
+
+def ensure_small_base_model(context: JobContext) -> Path:
+    """Make the small demo model once per installation, in a process of its own. Raises JobCancelled, TrainingFailed."""
+    root = Path(settings.MODELS_DIR)
+    folder = root / SMALL_FOLDER
+    log = root / f".{SMALL_FOLDER}.log"
+    while not (folder / "config.json").is_file():
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            with Child([*MAKE_SMALL, str(folder)], lock=root / f".{SMALL_FOLDER}.lock", log=log) as process:
+                _watch_making(process, folder, log, context)
+        except Busy:
+            context.progress(0, 0, "Waiting for the small base model, which another run is making")
+            time.sleep(POLL_SECONDS)
+    return folder
+
+
+def _watch_making(process: Child, folder: Path, log: Path, context: JobContext) -> None:
+    for left in folder.parent.glob(f".{SMALL_FOLDER}.*.tmp"):  # by an earlier process that died; the lock is ours now
+        shutil.rmtree(left, ignore_errors=True)
+    while (code := process.wait(POLL_SECONDS)) is None:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        said = f": {lines[-1]}" if lines and lines[-1].startswith("step ") else ""
+        context.progress(0, 0, f"Making the small base model (once per installation){said}")
+    if code != FINISHED:
+        raise TrainingFailed("The small base model could not be made; the log beside it says why.")
