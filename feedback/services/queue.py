@@ -23,6 +23,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from ..answers import check_answers
 from ..exceptions import (
     DraftConflict,
     Frozen,
@@ -49,7 +50,7 @@ from ..models import (
     TaskState,
     User,
 )
-from ..questions import InvalidAnswer, check_answers
+from ..questions import InvalidAnswer
 from . import payments
 from .people import LABEL_ROLES
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from ..answers import check_answers
 from ..formats.records import ImportedInstance, RecordedAnnotation, RowError
-from ..questions import InvalidAnswer, PreferenceQuestion, Question, check_answers, strength, value_of_strength
+from ..questions import InvalidAnswer, PreferenceQuestion, Question, strength, value_of_strength
 
 MAX_SEEN = 10_000
 IN_ORDER = {"ab": [0, 1], "ba": [1, 0]}

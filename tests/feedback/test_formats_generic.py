@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from feedback.answers import check_answers
 from feedback.formats.dialogue import parse_dialogue, render_dialogue
 from feedback.formats.generic import instance_of, read_generic
 from feedback.formats.mapping import ColumnMapping, preview, suggest_mapping
 from feedback.formats.records import BadRow, ImportedInstance, ReadOptions, RowError
 from feedback.formats.sources import SOURCES, detect_source, mapped_source
-from feedback.questions import check_answers, parse_questions
+from feedback.questions import parse_questions
 
 
 def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from feedback.aggregation import PairAgreement, Votes, cross_agreement, pair_agreement
+from feedback.answers import check_answers
 from feedback.formats.mtbench import read_mtbench
 from feedback.formats.qa_feedback import ranking_of
 from feedback.formats.records import BadRow, ImportedInstance, ReadOptions, RecordedAnnotation, RowError
 from feedback.formats.sources import SOURCES, detect_source
-from feedback.questions import check_answers, parse_questions, strength
+from feedback.questions import parse_questions, strength
 from tests.conftest import shared_data
 
 FOLDERS = {

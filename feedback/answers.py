@@ -1,0 +1,276 @@
+"""The typed answers to a task's questions, and their validation against the questions and the instance.
+
+An annotation stores ``{question name: answer}`` (JSON). Completions are named by their 0-based index in the *stored*
+order of the instance; the order on screen belongs to the assignment. Text offsets are code points of the stored source.
+
+Answers by kind (see ``docs/glossary.md``):
+
+* preference ``{"value": "a-is-clearly-better", "aspects": {"helpful": "tie"}, "confidence": 4, "reasons": [...]}``
+* ranking    ``{"groups": [[2], [0, 1]], "unacceptable": [1]}`` best group first; completions left out are unranked
+* rating     ``{"ratings": {"helpfulness": [4, 2]}}`` a value per completion (``null``: not rated), or one per instance
+* span       ``{"spans": [{"target": 0, "start": 3, "end": 9, "type": "Unverifiable", ...}], "missing": [...]}``
+* critique   ``{"critiques": ["...", ""], "refinements": [null, "..."]}``
+* choice     ``{"values": ["yes"]}``
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from feedback.questions import (
+    ChoiceQuestion,
+    CritiqueQuestion,
+    InvalidAnswer,
+    PreferenceQuestion,
+    Question,
+    RankingQuestion,
+    RatingQuestion,
+    SpanQuestion,
+    Strict,
+    sentences,
+)
+
+
+class PreferenceAnswer(Strict):
+    value: str
+    aspects: dict[str, str] = {}
+    confidence: int | None = Field(default=None, ge=1, le=5)
+    reasons: list[str] = []
+    other_reason: str = Field(default="", max_length=4000)
+
+
+class RankingAnswer(Strict):
+    groups: list[list[int]]
+    unacceptable: list[int] = []
+
+
+class RatingAnswer(Strict):
+    ratings: dict[str, list[int | None]]
+
+
+class Span(Strict):
+    """``target`` is a completion's index, or -1 - m for message m of the prompt; ``[start, end)`` in code points."""
+
+    target: int
+    start: int = Field(ge=0)
+    end: int = Field(ge=1)
+    type: str
+    subtype: str = ""
+    severity: str = ""
+    comment: str = Field(default="", max_length=4000)
+    confidence: int | None = Field(default=None, ge=1, le=5)
+
+
+class MissingItem(Strict):
+    """Information a completion lacks; ``passage`` is the index of the passage that holds it, when there is one."""
+
+    target: int = Field(ge=0)
+    text: str = Field(max_length=4000)
+    passage: int | None = Field(default=None, ge=0)
+    sentences: list[int] = []
+
+
+class SpanAnswer(Strict):
+    spans: list[Span] = Field(default=[], max_length=5000)
+    missing: list[MissingItem] = Field(default=[], max_length=200)
+
+
+class CritiqueAnswer(Strict):
+    critiques: list[str]
+    refinements: list[str | None] = []
+
+
+class ChoiceAnswer(Strict):
+    values: list[str]
+
+
+_ANSWERS: dict[str, type[Strict]] = {
+    "preference": PreferenceAnswer,
+    "ranking": RankingAnswer,
+    "rating": RatingAnswer,
+    "span": SpanAnswer,
+    "critique": CritiqueAnswer,
+    "choice": ChoiceAnswer,
+}
+
+
+def check_answers(
+    questions: Sequence[Question],
+    answers: object,
+    *,
+    completions: Sequence[str],
+    prompt: Sequence[str] = (),
+    partial: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Validate ``answers`` ({question name: answer}) for one instance and return them in canonical form.
+
+    ``completions`` and ``prompt`` are the source texts (for counts and span bounds). ``partial`` accepts a missing
+    required answer: drafts, recorded annotations and judges that answer only some questions.
+    Raises InvalidAnswer whose ``errors`` map ``question.field`` to a sentence.
+    """
+    if not isinstance(answers, Mapping):
+        raise InvalidAnswer({"answers": "must be an object of question names"})
+    by_name = {question.name: question for question in questions}
+    errors = {str(name): "this task has no such question" for name in answers if name not in by_name}
+    clean: dict[str, dict[str, Any]] = {}
+    for name, question in by_name.items():
+        if name not in answers:
+            if question.required and not partial and _is_asked(question, answers):
+                errors[name] = "an answer is required"
+            continue
+        try:
+            clean[name] = check_answer(question, answers[name], completions=completions, prompt=prompt)
+        except InvalidAnswer as error:
+            errors.update({f"{name}.{path}": message for path, message in error.errors.items()})
+    if errors:
+        raise InvalidAnswer(errors)
+    return clean
+
+
+def _is_asked(question: Question, answers: Mapping[str, Any]) -> bool:
+    if not isinstance(question, ChoiceQuestion) or question.when is None:
+        return True
+    other = answers.get(question.when.question)
+    values = other.get("values", []) if isinstance(other, Mapping) else []
+    return bool(set(question.when.values) & set(values if isinstance(values, list) else []))
+
+
+def check_answer(
+    question: Question, answer: object, *, completions: Sequence[str], prompt: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Validate one answer; returns its canonical JSON form. Raises InvalidAnswer."""
+    try:
+        parsed = _ANSWERS[question.kind].model_validate(answer, strict=True)
+    except ValidationError as error:
+        raise InvalidAnswer(sentences(error)) from error
+    errors = _misfits(question, parsed, completions, prompt)
+    if errors:
+        raise InvalidAnswer(errors)
+    return parsed.model_dump()
+
+
+def _misfits(question: Question, answer: Strict, completions: Sequence[str], prompt: Sequence[str]) -> dict[str, str]:
+    n = len(completions)
+    match question, answer:
+        case PreferenceQuestion(), PreferenceAnswer():
+            return _preference_misfits(question, answer, n)
+        case RankingQuestion(), RankingAnswer():
+            return _ranking_misfits(question, answer, n)
+        case RatingQuestion(), RatingAnswer():
+            return _rating_misfits(question, answer, n)
+        case SpanQuestion(), SpanAnswer():
+            return _span_misfits(question, answer, completions, prompt)
+        case CritiqueQuestion(), CritiqueAnswer():
+            return _critique_misfits(question, answer, n)
+        case ChoiceQuestion(), ChoiceAnswer():
+            return _choice_misfits(question, answer)
+    raise AssertionError(f"no check for {question.kind}")
+
+
+def _preference_misfits(question: PreferenceQuestion, answer: PreferenceAnswer, n: int) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    allowed = question.values()
+    if n != 2:
+        errors["value"] = f"a preference needs 2 completions, this instance has {n}"
+    elif answer.value not in allowed:
+        errors["value"] = f"{answer.value!r} is not one of {', '.join(allowed)}"
+    for aspect, value in answer.aspects.items():
+        if aspect not in question.aspects:
+            errors[f"aspects.{aspect}"] = "this question has no such aspect"
+        elif value not in allowed:
+            errors[f"aspects.{aspect}"] = f"{value!r} is not one of {', '.join(allowed)}"
+    if answer.confidence is not None and not question.ask_confidence:
+        errors["confidence"] = "this question does not ask for confidence"
+    unknown = [reason for reason in answer.reasons if reason not in question.reasons]
+    if unknown or len(set(answer.reasons)) != len(answer.reasons):
+        errors["reasons"] = f"unknown or repeated reason: {', '.join(unknown) or 'repeated'}"
+    if answer.other_reason and not question.allow_other_reason:
+        errors["other_reason"] = "this question does not take an own reason"
+    return errors
+
+
+def _ranking_misfits(question: RankingQuestion, answer: RankingAnswer, n: int) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    ranked = [index for group in answer.groups for index in group]
+    if any(not 0 <= index < n for index in [*ranked, *answer.unacceptable]):
+        errors["groups"] = f"completions are numbered 0 to {n - 1}"
+    elif len(set(ranked)) != len(ranked) or any(not group for group in answer.groups):
+        errors["groups"] = "each completion stands in one group, and no group is empty"
+    elif len(ranked) < n and not question.allow_partial:
+        errors["groups"] = f"all {n} completions must be ranked"
+    if not question.allow_ties and any(len(group) > 1 for group in answer.groups):
+        errors["groups"] = "this question does not allow ties"
+    if answer.unacceptable and not question.allow_unacceptable:
+        errors["unacceptable"] = "this question does not ask for unacceptable completions"
+    return errors
+
+
+def _rating_misfits(question: RatingQuestion, answer: RatingAnswer, n: int) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    scales = {scale.name: scale for scale in question.scales}
+    length = n if question.per == "completion" else 1
+    for name, values in answer.ratings.items():
+        scale = scales.get(name)
+        if scale is None:
+            errors[f"ratings.{name}"] = "this question has no such scale"
+        elif len(values) != length:
+            errors[f"ratings.{name}"] = f"needs {length} values, has {len(values)}"
+        elif any(value is not None and not scale.low <= value <= scale.high for value in values):
+            errors[f"ratings.{name}"] = f"values run from {scale.low} to {scale.high}"
+    return errors
+
+
+def _span_misfits(
+    question: SpanQuestion, answer: SpanAnswer, completions: Sequence[str], prompt: Sequence[str]
+) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    types = {span_type.name: span_type for span_type in question.types}
+    for i, span in enumerate(answer.spans):
+        text = _span_text(span.target, completions, prompt if question.on_prompt else ())
+        if text is None:
+            errors[f"spans.{i}.target"] = "no such text"
+        elif not span.start < span.end <= len(text):
+            errors[f"spans.{i}.end"] = f"needs start < end <= {len(text)} code points"
+        if span.type not in types:
+            errors[f"spans.{i}.type"] = f"{span.type!r} is not one of {', '.join(types)}"
+        elif span.subtype and span.subtype not in types[span.type].subtypes:
+            errors[f"spans.{i}.subtype"] = f"{span.subtype!r} is no subtype of {span.type!r}"
+        if span.severity and span.severity not in question.severities:
+            errors[f"spans.{i}.severity"] = f"{span.severity!r} is no severity of this question"
+    if answer.missing and not question.allow_missing:
+        errors["missing"] = "this question does not ask for missing information"
+    if any(item.target >= len(completions) for item in answer.missing):
+        errors["missing"] = f"completions are numbered 0 to {len(completions) - 1}"
+    return errors
+
+
+def _span_text(target: int, completions: Sequence[str], prompt: Sequence[str]) -> str | None:
+    if 0 <= target < len(completions):
+        return completions[target]
+    message = -1 - target
+    return prompt[message] if 0 <= message < len(prompt) else None
+
+
+def _critique_misfits(question: CritiqueQuestion, answer: CritiqueAnswer, n: int) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    if len(answer.critiques) != n:
+        errors["critiques"] = f"needs {n} texts, has {len(answer.critiques)}"
+    if answer.refinements and not question.ask_refinement:
+        errors["refinements"] = "this question does not ask for a refinement"
+    elif answer.refinements and len(answer.refinements) != n:
+        errors["refinements"] = f"needs {n} entries, has {len(answer.refinements)}"
+    return errors
+
+
+def _choice_misfits(question: ChoiceQuestion, answer: ChoiceAnswer) -> dict[str, str]:
+    unknown = [value for value in answer.values if value not in question.options]
+    if unknown:
+        return {"values": f"{unknown[0]!r} is not one of {', '.join(question.options)}"}
+    if len(set(answer.values)) != len(answer.values):
+        return {"values": "an option is ticked twice"}
+    if not question.multiple and len(answer.values) != 1:
+        return {"values": "choose one option"}
+    return {}
