@@ -19,6 +19,7 @@ export class Draft {
     this.attempt = 0;
     this.firstChange = 0;
     this.closed = false;
+    this.held = false;
   }
 
   /** The answers to show first: those of the server, or newer ones that only this browser has. */
@@ -53,13 +54,13 @@ export class Draft {
   /** Save now. One request at a time: a change during a save is saved after it. */
   save() {
     clearTimeout(this.timer);
-    if (this.closed || this.inConflict) return Promise.resolve();
+    if (this.closed || this.held || this.inConflict) return Promise.resolve();
     this.inFlight = (this.inFlight ?? Promise.resolve()).then(() => this.put());
     return this.inFlight;
   }
 
   async put() {
-    if (this.closed || this.inConflict) return;
+    if (this.closed || this.held || this.inConflict) return;
     const answers = this.read();
     this.firstChange = 0;
     try {
@@ -128,6 +129,18 @@ export class Draft {
     this.forget();
     this.on.state("saved");
     return Promise.resolve();
+  }
+
+  /** Save nothing while a submit is under way: it carries the answers, and ends the assignment they are saved to. */
+  hold() {
+    clearTimeout(this.timer);
+    this.held = true;
+  }
+
+  /** The submit came back without being accepted: go on saving. */
+  release() {
+    this.held = false;
+    if (!this.closed && this.localCopy()) this.schedule(0);
   }
 
   lose() {

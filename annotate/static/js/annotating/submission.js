@@ -21,6 +21,7 @@ export class Submission {
     notice("");
     await room.draft.save();
     if (room.draft.inConflict || room.draft.closed) return this.setBusy(false);
+    room.draft.hold();
     await this.deliver(this.unanswered() ?? this.compose());
   }
 
@@ -139,6 +140,7 @@ export class Submission {
 
   setBusy(busy) {
     this.busy = busy;
+    if (!busy) this.room.draft.release();
     for (const section of this.room.form.querySelectorAll(".question")) section.inert = busy;
     this.room.form.setAttribute("aria-busy", String(busy));
   }
