@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 
 from feedback.models import Task
+from feedback.refinements import asks_refinement
 
 
 class FreezeForm(forms.Form):
@@ -45,6 +46,11 @@ class FreezeForm(forms.Form):
         choices=[("drop", "Leave out"), ("keep-half", "Keep with soft label 0.5")],
         help_text="A split vote is a tie. Ties are never decided by chance.",
     )
+    refinements = forms.ChoiceField(
+        label="Refinements",
+        choices=[("leave-out", "Leave out"), ("chosen", "Chosen over the completion they refine")],
+        required=False,
+    )
     train = forms.FloatField(label="Train share", min_value=0, max_value=1, initial=0.9)
     validation = forms.FloatField(label="Validation share", min_value=0, max_value=1, initial=0.05)
     seed = forms.IntegerField(
@@ -65,6 +71,8 @@ class FreezeForm(forms.Form):
             sources.choices = [*FreezeForm.base_fields["sources"].choices, ("mix", "As a preference mix says")]  # type: ignore[attr-defined]
         else:
             del self.fields["mix"]
+        if not asks_refinement(task.parsed_questions):
+            del self.fields["refinements"]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -79,4 +87,5 @@ class FreezeForm(forms.Form):
         splits = (round(1 - data["validation"] - test, 9), data["validation"], test)
         names = ("shapes", "formats", "sources", "aggregation", "min_annotations", "ties", "seed")
         mix = {"mix": data["mix"]} if data.get("mix") and data["sources"] == "mix" else {}
-        return {**{name: data[name] for name in names}, "splits": splits, **mix}
+        refined = {"refinements": data["refinements"]} if data.get("refinements") else {}
+        return {**{name: data[name] for name in names}, "splits": splits, **mix, **refined}

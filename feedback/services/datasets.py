@@ -28,6 +28,7 @@ from ..exceptions import FeedbackError, InvalidInput, KeyReused, WrongState
 from ..formats.shapes import Shape
 from ..formats.writers import Manifest, file_sha256, verify_folder, write_dataset
 from ..models import AuditEvent, DatasetState, DatasetVersion, Job, JobKind, PreferenceMix, Task, User
+from ..refinements import asks_refinement
 from . import jobs
 from .freezing import FreezeSpec, Pool, ordering_question, shape_of
 from .snapshot import snapshot
@@ -110,8 +111,10 @@ def _check_fit(task: Task, spec: FreezeSpec) -> PreferenceMix | None:
     """The spec's mix. Raises InvalidInput when the question or the mix is not the task's."""
     if spec.question and ordering_question(task.parsed_questions, spec.question) is None:
         raise InvalidInput(errors={"question": "This task has no preference or ranking question of that name."})
+    if spec.refinements == "chosen" and not asks_refinement(task.parsed_questions):
+        raise InvalidInput(errors={"refinements": "This task asks no critique with refinement."})
     for name in spec.shapes:
-        shape_of(name, task.parsed_questions)
+        shape_of(name, task.parsed_questions, spec)
     if spec.sources != "mix":
         return None
     try:
@@ -168,7 +171,7 @@ def _freeze(version: DatasetVersion, work: Path, context: jobs.JobContext) -> No
             context.progress(seen, total, "Reading votes")
         card = _Card(version, pool)
         folders = [
-            _folder(work, shape_of(name, pool.questions), file_format, pool, card, total, context)
+            _folder(work, shape_of(name, pool.questions, spec), file_format, pool, card, total, context)
             for name in spec.shapes
             for file_format in spec.formats
         ]
@@ -309,6 +312,7 @@ def _counts(pool: Pool) -> dict[str, Any]:
         "annotations": tally.annotations,
         "pairs": dict(tally.pairs),
         "dropped": dict(tally.dropped),
+        "refinements": tally.refinements,
         "rows_by_source": dict(tally.sources),
         "questions_version": pool.questions_version,
     }
@@ -324,6 +328,11 @@ def _notes(pool: Pool) -> list[str]:
     ]
     if pool.question is not None and pool.question.kind == "ranking":
         notes.append("A ranking gives a pair for every two completions that it ranks.")
+    if spec.refinements == "chosen":
+        notes.append(
+            f"{tally.refinements:,} of the pairs are refinements, chosen over the completion that was edited, with "
+            "strength 1 and soft_label 1; their ids say refined. They are not votes, and no agreement is measured."
+        )
     left = {**tally.dropped, "no preference in its answers": tally.not_a_preference}
     return notes + [f"Left out, {reason}: {count:,}." for reason, count in sorted(left.items()) if count]
 

@@ -22,6 +22,7 @@ from ..formats.splits import split_of
 from ..models import Annotation, AnnotationState, Annotator, Instance, Task
 from ..preferences import TIE, A, B, Comparison, Drop, Outcome, Pair, comparisons, of_source, outcome
 from ..questions import PreferenceQuestion, Question, parse_questions
+from ..refinements import Critic, Refinement, asks_refinement, refinements
 from .snapshot import Snapshot
 
 ShapeName = Literal["preference", "preference-conversational", "raw"]
@@ -35,8 +36,9 @@ class FreezeSpec(BaseModel):
 
     ``sources``: ``any`` takes people where they annotated and otherwise the judge; ``mix`` takes for each instance the
     source that the mix ``mix`` says and leaves other instances out. ``ties``: ``drop`` leaves a tie out, ``keep-half``
-    keeps it with ``soft_label`` 0.5, the completion stored first as ``chosen``. ``splits`` are the fractions of
-    prompts in train, validation and test.
+    keeps it with ``soft_label`` 0.5, the completion stored first as ``chosen``. ``refinements``: ``chosen`` makes a
+    pair of every refinement, chosen over the completion that it refines, beside the pairs of the question.
+    ``splits`` are the fractions of prompts in train, validation and test.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +50,7 @@ class FreezeSpec(BaseModel):
     sources: Literal["any", "human", "judge", "mix"] = "any"
     mix: str | None = None
     ties: Literal["drop", "keep-half"] = "drop"
+    refinements: Literal["leave-out", "chosen"] = "leave-out"
     splits: tuple[float, float, float] = (0.9, 0.05, 0.05)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     min_annotations: int = Field(default=1, ge=1, le=100)
@@ -114,6 +117,7 @@ class Tally:
     guidelines: set[int] = field(default_factory=set)
     annotations: int = 0
     cross: Counter[str] = field(default_factory=Counter)
+    refinements: int = 0
 
 
 class Pool:
@@ -251,11 +255,16 @@ class Pool:
                 self._survey(held, said, pairs)
                 for _, result in results:
                     self._count(result)
+            refined = self._refinements(held, said, wanted) if wanted and (first or shape.name != "raw") else []
+            if first:
+                self.tally.refinements += len(refined)
+                self.tally.sources.update(one.source for one in refined)
             split = split_of(held.prompt_hash, self.spec.splits, self.spec.seed)
             if shape.name == "raw":
                 yield from (self._raw(shape, held, one, split) for one in said if self._is_wanted(held, one))
             else:
                 yield from self._preferences(shape, held, results, split)
+                yield from (self._refined(shape, held, n, one, split) for n, one in enumerate(refined))
 
     def _is_wanted(self, held: Held, one: Said) -> bool:
         wanted = self.wanted(held)
@@ -287,6 +296,24 @@ class Pool:
             agreement=result.agreement,
         )
         return row | {"strength": 0} if tie else row
+
+    def _refinements(self, held: Held, said: list[Said], wanted: str) -> list[Refinement]:
+        if self.spec.refinements != "chosen":
+            return []
+        critics = [Critic(one.annotator_id, one.source, one.answers) for one in said]
+        return refinements(self.questions, critics, [str(one["content"]) for one in held.completions], wanted)
+
+    def _refined(self, shape: Shape, held: Held, number: int, refined: Refinement, split: str) -> dict[str, Any]:
+        return preference_row(
+            shape,
+            id=f"{held.public_id}-refined-{refined.index}-{number}",
+            prompt=held.prompt,
+            chosen=refined.text,
+            rejected=str(held.completions[refined.index]["content"]),
+            split=split,
+            source=refined.source,
+            annotators=[self.annotators[one].pseudonym for one in refined.annotators],
+        )
 
     def _raw(self, shape: Shape, held: Held, one: Said, split: str) -> dict[str, Any]:
         known = [question for question in self.questions if _fits(question, one.answers.get(question.name))]
@@ -329,11 +356,12 @@ def _fits(question: Question, answer: Any) -> bool:
     return not isinstance(question, PreferenceQuestion) or answer.get("value") in question.values()
 
 
-def shape_of(name: ShapeName, questions: Sequence[Question]) -> Shape:
-    """The export shape of a name. Raises InvalidInput when the task asks nothing that orders completions."""
+def shape_of(name: ShapeName, questions: Sequence[Question], spec: FreezeSpec) -> Shape:
+    """The export shape of a name. Raises InvalidInput when nothing that the task asks makes pairs."""
     if name == "raw":
         return raw_shape(questions)
-    if ordering_question(questions, "") is None:
+    refined = spec.refinements == "chosen" and asks_refinement(questions)
+    if not refined and ordering_question(questions, "") is None:
         raise InvalidInput("This task asks neither a preference nor a ranking; freeze the raw annotations instead.")
     return PREFERENCE if name == "preference" else PREFERENCE_CONVERSATIONAL
 

@@ -25,6 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--mix", help="public id of a preference mix, with --sources mix")
         parser.add_argument("--aggregation", choices=["majority", "dawid-skene"], default="majority")
         parser.add_argument("--ties", choices=["drop", "keep-half"], default="drop")
+        parser.add_argument("--refinements", choices=["leave-out", "chosen"], default="leave-out")
         parser.add_argument("--min-annotations", type=int, default=1)
         parser.add_argument("--splits", type=float, nargs=3, metavar=("TRAIN", "VALIDATION", "TEST"))
         parser.add_argument("--seed", type=int, default=0)
@@ -34,7 +35,7 @@ class Command(BaseCommand):
             task = Task.objects.select_related("project").get(public_id=UUID(options["task"]))
         except (ValueError, Task.DoesNotExist) as error:
             raise CommandError("There is no task with this id.") from error
-        names = ("sources", "aggregation", "ties", "min_annotations", "seed")
+        names = ("sources", "aggregation", "ties", "refinements", "min_annotations", "seed")
         lists = {"shapes": options["shape"], "formats": options["format"], "splits": options["splits"]}
         spec = {name: options[name] for name in names} | {name: value for name, value in lists.items() if value}
         try:
