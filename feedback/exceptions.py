@@ -85,6 +85,12 @@ class BudgetExhausted(Conflict):
     code = "budget-exhausted"
 
 
+class AnswersMisfit(Conflict):
+    """Stored answers would no longer fit the new questions; accept that, or give the questions new names."""
+
+    code = "answers-misfit"
+
+
 class WrongState(Conflict):
     """This cannot be done in its present state."""
 

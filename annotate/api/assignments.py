@@ -46,9 +46,10 @@ class AssignmentSerializer(serializers.ModelSerializer[Assignment]):
     instance = public_id("instance.public_id")  # type: ignore[assignment]
     prompt = serializers.ListField(child=serializers.DictField(), source="instance.prompt", read_only=True)
     completions = serializers.SerializerMethodField()
-    questions = serializers.ListField(child=serializers.DictField(), source="task.questions", read_only=True)
+    questions = serializers.ListField(child=serializers.DictField(), read_only=True)
     guideline = serializers.IntegerField(source="guideline.number", read_only=True, default=None, allow_null=True)
     draft = serializers.DictField(child=serializers.JSONField(), read_only=True)
+    set_aside = serializers.DictField(child=serializers.JSONField(), read_only=True)
 
     class Meta:
         model = Assignment
@@ -60,9 +61,11 @@ class AssignmentSerializer(serializers.ModelSerializer[Assignment]):
             "prompt",
             "completions",
             "questions",
+            "questions_version",
             "guideline",
             "draft",
             "draft_version",
+            "set_aside",
             "lease_expires_at",
             "created_at",
         )

@@ -11,6 +11,8 @@ from django.urls import reverse
 
 from feedback.models import Annotation, Assignment, GuidelineVersion, Task, User
 from feedback.models.tasks import text_of
+from feedback.question_changes import carry_over
+from feedback.questions import parse_questions
 from feedback.services import labelling, queue
 
 from ..markdown import render
@@ -28,13 +30,16 @@ def work_context(assignment: Assignment, user: User) -> dict[str, Any]:
         "version": assignment.draft_version,
         "active_ms": assignment.active_ms,
     }
-    return _texts(assignment) | {
+    return texts_of(assignment, assignment.questions) | {
         "progress": {
             "done": done,
             "goal": done + labelling.left_for(task, user),
             "total": task.instances.filter(removed_at=None).count(),
         },
-        "page": _page(assignment, draft, {name: _url(name, assignment) for name in ("draft", "submit")}),
+        "set_aside": set_aside_rows(assignment),
+        "page": page_of(
+            assignment, assignment.questions, draft, {name: _url(name, assignment) for name in ("draft", "submit")}
+        ),
     }
 
 
@@ -43,7 +48,7 @@ def edit_context(annotation: Annotation) -> dict[str, Any]:
     assignment = annotation.assignment
     assert assignment is not None
     draft = {
-        "answers": assignment.draft or annotation.answers,
+        "answers": _fitting(annotation, assignment.draft or annotation.answers),
         "version": assignment.draft_version,
         "active_ms": annotation.active_ms,
     }
@@ -52,33 +57,50 @@ def edit_context(annotation: Annotation) -> dict[str, Any]:
         "submit": reverse("annotation-edit", args=[annotation.public_id]),
         "next": reverse("history"),
     }
-    return _texts(assignment) | {
+    return texts_of(assignment, annotation.task.questions) | {
         "progress": {"done": 0, "goal": 1, "total": 1},
-        "page": _page(assignment, draft, urls),
+        "page": page_of(assignment, annotation.task.questions, draft, urls),
         "editing": True,
     }
 
 
-def _texts(assignment: Assignment) -> dict[str, Any]:
+def set_aside_rows(assignment: Assignment) -> list[tuple[str, str]]:
+    """The draft answers that a change of the questions left without a place: the question's name, the answer."""
+    return [(name, json.dumps(answer, ensure_ascii=False, indent=2)) for name, answer in assignment.set_aside.items()]
+
+
+def _fitting(annotation: Annotation, answers: dict[str, Any]) -> dict[str, Any]:
+    """The answers that the present questions have a place for; a change is made under these."""
+    task, instance = annotation.task, annotation.instance
+    before = parse_questions(task.questions_of(annotation.questions_version))
+    texts = {"completions": instance.completion_texts(), "prompt": instance.prompt_texts()}
+    return carry_over(before, task.parsed_questions, answers, **texts)[0]
+
+
+def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the page shows of an assignment: prompt, completions in its order, questions, guideline."""
     task, instance = assignment.task, assignment.instance
     return {
         "task": task,
         "assignment": assignment,
         "prompt": [message_row(message, instance.meta) for message in instance.prompt],
         "completions": completion_rows(instance.completions, assignment.order, instance.meta),
-        "questions": task.questions,
+        "questions": questions,
         "guideline": guideline_row(assignment.guideline),
         "reasons_skip": list(queue.SKIP_REASONS.items()),
         "reasons_flag": list(queue.FLAG_REASONS.items()),
     }
 
 
-def _page(assignment: Assignment, draft: dict[str, Any], urls: dict[str, str]) -> dict[str, Any]:
+def page_of(
+    assignment: Assignment, questions: list[dict[str, Any]], draft: dict[str, Any], urls: dict[str, str]
+) -> dict[str, Any]:
+    """The data block that the room's script reads."""
     others = {name: _url(name, assignment) for name in ("skip", "flag", "undo")}
     return {
         "assignment": str(assignment.public_id),
         "order": assignment.order,
-        "questions": assignment.task.questions,
+        "questions": questions,
         "draft": draft,
         "urls": {"next": reverse("work", args=[assignment.task.public_id])} | others | urls,
         "lease_seconds": assignment.task.lease_minutes * 60,

@@ -30,6 +30,7 @@ class Card(TypedDict, total=False):
     languages: list[str]
     source: str
     guideline_versions: list[int]
+    question_versions: list[int]
     annotators: dict[str, Any]
     agreement: list[Agreement]
     aggregation: str
@@ -89,13 +90,13 @@ def _body(card: Mapping[str, Any], shape: Shape, splits: Mapping[str, int], iden
 
 
 def _facts(card: Mapping[str, Any], identity: str) -> list[tuple[str, str]]:
-    guidelines = card.get("guideline_versions")
     return [
         ("Version", _one_line(card.get("version", _UNKNOWN))),
         ("Created", _one_line(card.get("created_at", _UNKNOWN))),
         ("Data SHA-256", f"`{identity}`"),
         ("Source", _one_line(card.get("source", _UNKNOWN))),
-        ("Guideline versions", ", ".join(map(str, guidelines)) if guidelines else _UNKNOWN),
+        ("Guideline versions", _numbers(card.get("guideline_versions"))),
+        ("Question versions", _numbers(card.get("question_versions"))),
         ("Annotators", _annotators(card.get("annotators"))),
         ("Aggregation", _one_line(card.get("aggregation", _UNKNOWN))),
         ("Labels by people", _share(card.get("human_share"))),
@@ -103,6 +104,10 @@ def _facts(card: Mapping[str, Any], identity: str) -> list[tuple[str, str]]:
         ("Ties", _ties(card)),
         ("Consent", _one_line(card.get("consent", _UNKNOWN))),
     ]
+
+
+def _numbers(versions: Sequence[int] | None) -> str:
+    return ", ".join(map(str, versions)) if versions else _UNKNOWN
 
 
 def _annotators(pool: object) -> str:

@@ -73,6 +73,7 @@ _RAW_COLUMNS = [
     ("annotator", pa.string()),
     ("order", pa.string()),
     ("guideline_version", pa.int32()),
+    ("questions_version", pa.int32()),
     ("active_seconds", pa.float64()),
     ("annotated_at", pa.timestamp("us", tz="UTC")),
     ("answers", pa.string()),

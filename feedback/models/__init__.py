@@ -15,7 +15,16 @@ from .budget import Budget
 from .datasets import DatasetState, DatasetVersion, Fidelity, MixScore, PreferenceMix
 from .jobs import Job, JobKind, JobState
 from .people import Annotator, AnnotatorKind, ApiToken, Invitation, LoginLink, Membership, Project, Role, User
-from .tasks import GuidelineVersion, ImportBatch, ImportState, Instance, Task, TaskState
+from .tasks import (
+    GuidelineVersion,
+    ImportBatch,
+    ImportState,
+    Instance,
+    QuestionsDraft,
+    QuestionsVersion,
+    Task,
+    TaskState,
+)
 
 __all__ = [
     "Annotation",
@@ -45,6 +54,8 @@ __all__ = [
     "MixScore",
     "PreferenceMix",
     "Project",
+    "QuestionsDraft",
+    "QuestionsVersion",
     "RequestState",
     "Role",
     "Source",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from functools import cached_property
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from ..questions import Question, parse_questions
 from .columns import choice_field, one_of, public_id, set_exactly_in
 from .people import Annotator, User
 from .tasks import GuidelineVersion, Instance, Task
@@ -72,18 +74,24 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
 
 
 class Assignment(models.Model):
-    """An instance lent to an annotator, with a lease. ``order`` lists stored completion indexes as shown."""
+    """An instance lent to an annotator, with a lease. ``order`` lists stored completion indexes as shown.
+
+    It asks the questions of ``questions_version``, so a change of the task's questions breaks no work under way;
+    ``set_aside`` holds draft answers that the present questions have no place for.
+    """
 
     public_id = public_id()
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="assignments")
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="assignments")
     annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="assignments")
     guideline = models.ForeignKey(GuidelineVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    questions_version = models.PositiveIntegerField(default=1)
     order = models.JSONField()
     state = choice_field(AssignmentState, default=AssignmentState.LENT)
     lease_expires_at = models.DateTimeField()
     draft = models.JSONField(default=dict, blank=True)
     draft_version = models.PositiveIntegerField(default=0)
+    set_aside = models.JSONField(default=dict, blank=True)
     active_ms = models.PositiveBigIntegerField(default=0)
     reason = models.CharField(max_length=40, blank=True)
     comment = models.TextField(max_length=4000, blank=True)
@@ -105,6 +113,16 @@ class Assignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.instance} → {self.annotator}"
+
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        return self.task.questions_of(self.questions_version)
+
+    @cached_property
+    def parsed_questions(self) -> list[Question]:
+        if self.questions_version == self.task.questions_version:
+            return self.task.parsed_questions
+        return parse_questions(self.questions)
 
 
 class AnnotationState(models.TextChoices):

@@ -62,10 +62,49 @@ class Task(models.Model):
     def parsed_questions(self) -> list[Question]:
         return parse_questions(self.questions)
 
+    def questions_of(self, number: int) -> list[dict[str, Any]]:
+        """The questions as they were in version ``number``. Raises QuestionsVersion.DoesNotExist."""
+        if number == self.questions_version:
+            return list(self.questions)
+        version = QuestionsVersion.objects.get(task=self, number=number)
+        return list(version.questions)
+
     @property
     def preference_question(self) -> Question | None:
         """The first preference question: the one that judges answer and that preferences are frozen from."""
         return next((question for question in self.parsed_questions if question.kind == "preference"), None)
+
+
+class QuestionsVersion(models.Model):
+    """A task's questions as they were under one number, so that every answer can be read back. Never changed."""
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="question_versions")
+    number = models.PositiveIntegerField()
+    questions = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["task", "number"], name="questions_number_once")]
+
+    def __str__(self) -> str:
+        return f"{self.task} · questions {self.number}"
+
+
+class QuestionsDraft(models.Model):
+    """Changes to a task's questions that nobody is asked yet. Kept as entered, also while they are not right.
+
+    ``version`` counts the changes: whoever saves names the one last seen, so two editors never overwrite each other.
+    """
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="questions_draft")
+    questions = models.JSONField()
+    version = models.PositiveIntegerField(default=1)
+    updated_at = models.DateTimeField(auto_now=True)
+    updated_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.task} · draft {self.version}"
 
 
 class GuidelineVersion(models.Model):

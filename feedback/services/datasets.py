@@ -282,6 +282,7 @@ def card_of(version: DatasetVersion, pool: Pool) -> dict[str, Any]:
         "created_at": version.created_at.isoformat(timespec="seconds"),
         "source": SOURCES[spec.sources],
         "guideline_versions": sorted(tally.guidelines),
+        "question_versions": sorted(tally.question_versions),
         "annotators": _annotators(pool),
         "agreement": pool.agreement(),
         "aggregation": RULES[spec.aggregation],

@@ -87,6 +87,7 @@ class Said(NamedTuple):
     public_id: Any
     order: list[int]
     guideline: int | None
+    questions_version: int
     active_ms: int
     submitted_at: datetime
 
@@ -115,6 +116,7 @@ class Tally:
     sources: Counter[str] = field(default_factory=Counter)
     annotators: dict[str, set[int]] = field(default_factory=dict)
     guidelines: set[int] = field(default_factory=set)
+    question_versions: set[int] = field(default_factory=set)
     annotations: int = 0
     cross: Counter[str] = field(default_factory=Counter)
     refinements: int = 0
@@ -169,7 +171,7 @@ class Pool:
     def _annotations(self) -> QuerySet[Any, Any]:
         rows = Annotation.objects.filter(task=self._task_id, state=AnnotationState.SUBMITTED)
         columns = ("instance_id", "annotator_id", "source", "answers", "details", "public_id", "order")
-        more = ("guideline__number", "active_ms", "submitted_at")
+        more = ("guideline__number", "questions_version", "active_ms", "submitted_at")
         return rows.order_by("instance_id", "annotator_id").values_list(*columns, *more)
 
     def wanted(self, held: Held) -> str | None:
@@ -213,6 +215,7 @@ class Pool:
         for one in said:
             self.tally.annotations += 1
             self.tally.annotators.setdefault(one.source, set()).add(one.annotator_id)
+            self.tally.question_versions.add(one.questions_version)
             if one.guideline is not None:
                 self.tally.guidelines.add(one.guideline)
 
@@ -329,6 +332,7 @@ class Pool:
             annotator=self.annotators[one.annotator_id].pseudonym,
             order="".join(LETTERS[index] for index in one.order),
             guideline_version=one.guideline,
+            questions_version=one.questions_version,
             active_seconds=one.active_ms / 1000 if one.active_ms else None,
             annotated_at=one.submitted_at,
             rationale=one.details.get("rationale"),

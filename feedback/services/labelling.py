@@ -106,7 +106,7 @@ def save_edit_draft(annotation: Annotation, *, version: int, answers: dict[str, 
     """Keep the unfinished change of a submitted annotation; returns the new version. Raises as ``queue.save_draft``."""
     assignment = annotation.assignment
     assert assignment is not None
-    queue.check_draft(assignment, answers)
+    queue.check_draft(assignment.task.parsed_questions, answers)  # a change is made under the present questions
     same = Assignment.objects.filter(pk=assignment.pk, draft_version=version, state=AssignmentState.SUBMITTED)
     if not same.update(draft=answers, draft_version=F("draft_version") + 1):
         assignment.refresh_from_db()

@@ -14,6 +14,7 @@ import hashlib
 import json
 import random
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -50,9 +51,10 @@ from ..models import (
     TaskState,
     User,
 )
-from ..questions import InvalidAnswer
+from ..questions import InvalidAnswer, Question
 from . import payments
 from .people import LABEL_ROLES
+from .questions import bring_up_to_date
 
 UNDO_SECONDS = 30
 EDITABLE = 10
@@ -90,9 +92,11 @@ def next_assignment(task: Task, user: User) -> Assignment:
     mine = Assignment.objects.filter(task=task, annotator=annotator).select_related("instance")
     lent = mine.filter(state=AssignmentState.LENT).order_by("created_at").first()
     if lent and renew(lent):
+        bring_up_to_date(lent)
         return lent
     for expired in mine.filter(state=AssignmentState.EXPIRED, instance__open_slots__gt=0).order_by("created_at")[:5]:
         if _take_again(expired):
+            bring_up_to_date(expired)
             return expired
     return _lend_new(task, annotator)
 
@@ -173,6 +177,7 @@ def _try_to_lend(task: Task, annotator: Annotator) -> Assignment | None:
         instance=instance,
         annotator=annotator,
         guideline_id=task.guideline_id,
+        questions_version=task.questions_version,
         order=random.sample(range(len(instance.completions)), len(instance.completions)),
         lease_expires_at=_lease_end(task),
     )
@@ -189,7 +194,7 @@ def save_draft(assignment: Assignment, *, version: int, answers: dict[str, Any],
     Raises DraftConflict when ``version`` is not the stored one, LeaseLost when the assignment is no longer lent.
     An expired assignment keeps the draft too, so that nothing typed is lost.
     """
-    check_draft(assignment, answers)
+    check_draft(assignment.parsed_questions, answers)
     now = timezone.now()
     fields: dict[str, Any] = {"draft": answers, "draft_version": F("draft_version") + 1, "active_ms": active_ms}
     same = Assignment.objects.filter(pk=assignment.pk, draft_version=version)
@@ -203,20 +208,22 @@ def save_draft(assignment: Assignment, *, version: int, answers: dict[str, Any],
     raise DraftConflict(current.draft_version, current.draft)
 
 
-def check_draft(assignment: Assignment, answers: object) -> None:
+def check_draft(questions: Sequence[Question], answers: object) -> None:
     """A draft may be incomplete, but holds only known questions and at most 1 MB. Raises InvalidInput."""
-    names = {question.name for question in assignment.task.parsed_questions}
+    names = {question.name for question in questions}
     if not isinstance(answers, dict) or not set(answers) <= names:
         raise InvalidInput(errors={"answers": "A draft holds answers to this task's questions only."})
     if len(json.dumps(answers)) > 1_000_000:
         raise InvalidInput(errors={"answers": "The draft is larger than 1 MB."})
 
 
-def checked(task: Task, instance: Instance, answers: object, *, partial: bool = False) -> dict[str, Any]:
+def checked(
+    questions: Sequence[Question], instance: Instance, answers: object, *, partial: bool = False
+) -> dict[str, Any]:
     """Canonical answers, or InvalidInput with a sentence for each field."""
     try:
         return check_answers(
-            task.parsed_questions,
+            questions,
             answers,
             completions=instance.completion_texts(),
             prompt=instance.prompt_texts(),
@@ -240,7 +247,7 @@ def submit(assignment: Assignment, *, submission_id: UUID, answers: object, acti
     repeated = _repeated(assignment, submission_id, body)
     if repeated:
         return repeated, False
-    clean = checked(assignment.task, assignment.instance, answers)
+    clean = checked(assignment.parsed_questions, assignment.instance, answers)
     try:
         with transaction.atomic():
             annotation = _store(assignment, submission_id, body, clean, active_ms)
@@ -282,7 +289,7 @@ def _store(
         "order": assignment.order,
         "active_ms": active_ms,
         "guideline_id": assignment.guideline_id,
-        "questions_version": assignment.task.questions_version,
+        "questions_version": assignment.questions_version,
         "price_micros": price,
         "submitted_at": now,
         "state": AnnotationState.SUBMITTED,
@@ -338,7 +345,7 @@ def edit(annotation: Annotation, answers: object, *, user: User) -> Annotation:
     frozen_at = Coalesce("frozen_at", "created_at")  # a version holds what was there when its job read it
     if annotation.task.dataset_versions.annotate(at=frozen_at).filter(at__gte=annotation.created_at).exists():
         raise Frozen
-    clean = checked(annotation.task, annotation.instance, answers)
+    clean = checked(annotation.task.parsed_questions, annotation.instance, answers)
     with transaction.atomic():
         current = Annotation.objects.live().select_for_update().filter(pk=annotation.pk).first()
         if current is None:

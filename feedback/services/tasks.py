@@ -21,19 +21,9 @@ from ..models import (
     TaskState,
     User,
 )
-from ..questions import InvalidQuestions, parse_questions
+from .questions import canonical_questions, keep_readable, write_version
 
 EDITABLE = {"name", "description", "questions", "overlap", "plan_only", "lease_minutes", "human_price_micros"}
-
-
-def canonical_questions(raw: object) -> list[dict[str, Any]]:
-    """Validate questions and return their stored form. Raises InvalidInput with a sentence per field."""
-    try:
-        return [question.model_dump() for question in parse_questions(raw)]
-    except InvalidQuestions as error:
-        raise InvalidInput(
-            "The questions are not right.", errors={f"questions.{path}": text for path, text in error.errors.items()}
-        ) from error
 
 
 def create_task(
@@ -52,6 +42,7 @@ def create_task(
     try:
         with transaction.atomic():
             task = Task.objects.create(project=project, name=name, questions=stored, created_by=actor, **fields)
+            write_version(task, task.questions_version, stored, actor=actor)
             Budget.objects.create(task=task, cap_micros=budget_micros)
             set_guideline(task, guideline, actor=actor)
             AuditEvent.write("task.create", actor=actor, project=project, subject=name)
@@ -72,39 +63,32 @@ def set_guideline(task: Task, text: str, *, actor: User) -> GuidelineVersion:
     return version
 
 
-def edit_task(task: Task, *, actor: User, **fields: Any) -> Task:
-    """Change a task. New questions raise ``questions_version``; answers keep the version they were made under.
+def edit_task(task: Task, *, actor: User, accept_misfits: bool = False, **fields: Any) -> Task:
+    """Change a task. New questions become a new version; answers keep the version they were made under.
 
-    Raises InvalidInput, also when stored answers could not be read under the new questions, and Conflict.
+    Raises InvalidInput, AnswersMisfit when stored answers would no longer fit and that is not accepted, and Conflict.
     """
     _check_fields(fields)
     if "questions" in fields:
         fields["questions"] = canonical_questions(fields["questions"])
-        _keep_readable(task, fields["questions"])
-        if fields["questions"] != task.questions:
-            fields["questions_version"] = task.questions_version + 1
+        keep_readable(task, fields["questions"], accept_misfits=accept_misfits)
     try:
         with transaction.atomic():
-            Task.objects.filter(pk=task.pk).update(**fields)
-            if "overlap" in fields and not fields.get("plan_only", task.plan_only):
-                _follow_overlap(task, fields["overlap"])
-            AuditEvent.write("task.edit", actor=actor, project=task.project, subject=task.name, fields=sorted(fields))
+            _store(task, fields, actor)
     except IntegrityError as error:
         raise Conflict("This project already has a task of that name.") from error
     return Task.objects.get(pk=task.pk)
 
 
-def _keep_readable(task: Task, questions: list[dict[str, Any]]) -> None:
-    """Answers name their question and nothing else: one that may be answered keeps its kind and its steps."""
-    before = {question["name"]: question for question in task.questions}
-    changed = {
-        f"questions.{place}.{part}": f"Answers are stored under {question['name']!r}; give the new question a new name."
-        for place, question in enumerate(questions)
-        for part in ("kind", "steps")
-        if question["name"] in before and question.get(part) != before[question["name"]].get(part)
-    }
-    if changed and task.annotations.exists():
-        raise InvalidInput("The questions are not right.", errors=changed)
+def _store(task: Task, fields: dict[str, Any], actor: User) -> None:
+    now = Task.objects.select_for_update().get(pk=task.pk)
+    if "questions" in fields and fields["questions"] != now.questions:
+        fields["questions_version"] = now.questions_version + 1
+        write_version(now, fields["questions_version"], fields["questions"], actor=actor)
+    Task.objects.filter(pk=task.pk).update(**fields)
+    if "overlap" in fields and not fields.get("plan_only", now.plan_only):
+        _follow_overlap(task, fields["overlap"])
+    AuditEvent.write("task.edit", actor=actor, project=task.project, subject=task.name, fields=sorted(fields))
 
 
 def _check_fields(fields: dict[str, Any]) -> None:

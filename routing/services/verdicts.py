@@ -99,7 +99,7 @@ def _annotate(task: Task, judge: Judge, question: Question, reading: Reading, co
         instance=instance,
         annotator_id=judge.annotator_id,
         source=Source.JUDGE,
-        answers=queue.checked(task, instance, {asked.name: {"value": value}}, partial=True),
+        answers=queue.checked(task.parsed_questions, instance, {asked.name: {"value": value}}, partial=True),
         details=_details(judge, reading, results_of(question), asked.steps),
         questions_version=task.questions_version,
         price_micros=cost,
