@@ -1,7 +1,9 @@
-"""Makes the small base model: `python -m training.base_model OUT_DIR [--seed 0] [--steps N] [--quick]`.
+"""Makes a small base model: `python -m training.base_model OUT_DIR [--seed 0] [--steps N] [--quick] [--texts FILE]`.
 
 A language model of about one million parameters with its own byte-level BPE and a chat template, trained on
 conversations written by rules. Nothing is downloaded. It serves the demo where no model folder is given, and the tests.
+With ``--texts`` (JSON lines, each a list of chat messages) a smaller one learns words and language from those instead:
+real text needs its own words, or most rows pass any length limit.
 
 The rules: a question about a subject is answered by two to five sentences. A sentence is a *fact* about the subject
 asked for, a *stray* fact about another subject, or *filler*. The planted preference is
@@ -12,10 +14,11 @@ so that a reward model can learn it, and a person can check it.
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +32,6 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 _SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-_VOCABULARY = 2048
 _FILLER_SHARE = 0.75  # of the sentences that are not about the subject
 
 
@@ -107,10 +109,12 @@ class Size:
     texts: int
     rows: int
     length: int = 96
+    vocabulary: int = 2048
 
 
 DEFAULT = Size(hidden=128, layers=4, steps=400, texts=6000, rows=16)
 QUICK = Size(hidden=64, layers=2, steps=60, texts=1200, rows=8)
+FROM_TEXTS = Size(hidden=64, layers=2, steps=200, texts=0, rows=16, vocabulary=4096)
 
 
 def question(generator: np.random.Generator) -> tuple[str, str]:
@@ -195,8 +199,25 @@ def conversations(count: int, seed: int) -> Iterator[list[dict[str, str]]]:
         yield messages
 
 
-def train_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
-    """A byte-level BPE of at most 2,048 tokens, so that any text can be written, with the chat template."""
+def read_conversations(path: Path) -> Iterator[list[dict[str, str]]]:
+    """The conversations of a file of JSON lines. Raises ValueError naming a line that is no list of messages."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            messages = json.loads(line)
+            if not isinstance(messages, list) or not all(
+                isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages
+            ):
+                raise ValueError(f"{path.name}, line {number}: needs a list of messages with role and content")
+            yield messages
+
+
+def rendered(conversation: list[dict[str, str]]) -> str:
+    """A conversation as the chat template writes it."""
+    return "".join(f"<|{message['role']}|>\n{message['content']}<|end|>\n" for message in conversation)
+
+
+def train_tokenizer(texts: list[str], vocabulary: int = 2048) -> "PreTrainedTokenizerFast":
+    """A byte-level BPE of at most ``vocabulary`` tokens, so that any text can be written, with the chat template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -205,7 +226,7 @@ def train_tokenizer(texts: list[str]) -> "PreTrainedTokenizerFast":
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=_VOCABULARY, special_tokens=_SPECIAL, initial_alphabet=sorted(alphabet), show_progress=False
+        vocab_size=vocabulary, special_tokens=_SPECIAL, initial_alphabet=sorted(alphabet), show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     special = {"pad_token": "<|pad|>", "eos_token": "<|end|>"}
@@ -234,18 +255,27 @@ def make_model(vocabulary: int, eos: int, pad: int, size: Size) -> "PreTrainedMo
     return LlamaForCausalLM(config)
 
 
-def make_base_model(folder: Path, seed: int = 0, size: Size = DEFAULT, *, quiet: bool = True) -> float:
-    """Make, train and save a base model; returns its last loss in nats per token. Deterministic by seed."""
+def make_base_model(
+    folder: Path, seed: int = 0, size: Size = DEFAULT, *, source: Path | None = None, quiet: bool = True
+) -> float:
+    """Make, train and save a base model; returns its last loss in nats per token. Deterministic by seed.
+
+    ``source`` is a file of conversations to learn from instead of those written by rules. Raises ValueError when it
+    holds fewer tokens than one training window.
+    """
     import torch
 
     from training.engine.checkpoint import publish
     from training.engine.loading import save_model
 
     torch.manual_seed(seed)
-    texts = ["".join(f"<|{m['role']}|>\n{m['content']}<|end|>\n" for m in c) for c in conversations(size.texts, seed)]
-    tokenizer = train_tokenizer(texts)
+    written = read_conversations(source) if source else conversations(size.texts, seed)
+    texts = [rendered(conversation) for conversation in written]
+    tokenizer = train_tokenizer(texts, size.vocabulary)
     model = make_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id, size)
     ids = [token for row in tokenizer(texts)["input_ids"] for token in row]
+    if len(ids) < size.length + 2:
+        raise ValueError(f"{len(ids)} tokens are too few to learn from; {size.length + 2} are needed")
     loss = _train(model, torch.tensor(ids), size, seed, quiet=quiet)
     save_model(model, tokenizer, folder, publish)
     return loss
@@ -287,12 +317,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="training steps")
     parser.add_argument("--quick", action="store_true", help="a smaller model, trained briefly, for tests")
+    parser.add_argument("--texts", type=Path, help="JSON lines, each a list of chat messages, to learn from")
     options = parser.parse_args(arguments)
-    size = QUICK if options.quick else DEFAULT
+    size = FROM_TEXTS if options.texts else QUICK if options.quick else DEFAULT
     if options.steps:
-        size = Size(size.hidden, size.layers, options.steps, size.texts, size.rows, size.length)
+        size = replace(size, steps=options.steps)
     options.out_dir.parent.mkdir(parents=True, exist_ok=True)
-    loss = make_base_model(options.out_dir.resolve(), options.seed, size, quiet=False)
+    loss = make_base_model(options.out_dir.resolve(), options.seed, size, source=options.texts, quiet=False)
     print(f"Saved to {options.out_dir}; loss {loss:.3f} nats per token.")
     return 0
 

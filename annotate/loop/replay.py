@@ -143,6 +143,18 @@ def write_rows(rows: Iterable[Row], path: Path) -> Path:
     return path
 
 
+def write_texts(rows: Iterable[Row], path: Path) -> Path:
+    """Every completion with its prompt as a conversation, once each, as JSON lines: words without preferences."""
+    lines = {
+        json.dumps([*row.record.prompt, {"role": "assistant", "content": completion["content"]}], ensure_ascii=False)
+        for row in rows
+        for completion in row.record.completions
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in sorted(lines)), encoding="utf-8")
+    return path
+
+
 class Crowd:
     """The recorded annotators of a task: shows what they said to the services, once each."""
 

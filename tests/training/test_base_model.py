@@ -78,3 +78,27 @@ def test_a_reward_model_learns_the_planted_rule(tmp_path: Path) -> None:
     assert training_run.execute(tmp_path) == 0
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["evaluation"]["test"]["accuracy"] > 0.85
+
+
+def test_a_model_made_from_texts_knows_their_words(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    talk = [{"role": "user", "content": "Kartoffelpuffer?"}, {"role": "assistant", "content": "Apfelmus dazu. " * 40}]
+    source = tmp_path / "texts.jsonl"
+    source.write_text(f"{json.dumps(talk)}\n" * 3, encoding="utf-8")
+    make_base_model(tmp_path / "base", 0, TINY, source=source)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "base" / "tokenizer.json"))
+    assert len(tokenizer.encode("Kartoffelpuffer?").ids) <= 2
+    assert tokenizer.decode(tokenizer.encode("Ümläute 🙂").ids) == "Ümläute 🙂"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [('{"role": "user"}', "line 1: needs a list of messages"), ('[{"role": "user", "content": "Hi"}]', "too few")],
+)
+def test_texts_that_are_no_conversations_or_too_short_are_refused(tmp_path: Path, line: str, reason: str) -> None:
+    source = tmp_path / "texts.jsonl"
+    source.write_text(line + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=reason):
+        make_base_model(tmp_path / "base", 0, TINY, source=source)
+    assert not (tmp_path / "base").exists()

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from argparse import ArgumentParser
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from annotate.loop.experiment import Design, Loop
 from annotate.loop.outcomes import lines
-from annotate.loop.replay import read_demo, read_set
+from annotate.loop.replay import Row, read_demo, read_set, write_texts
 from annotate.loop.report import table, write
 from feedback.exceptions import FeedbackError
 from feedback.models import User
@@ -22,11 +24,11 @@ from training.models import Run
 
 ADDRESS = "loop@localhost.localdomain"
 TRAINING = {
-    "max_length": 768,
+    "max_length": 1536,
     "long_rows": "drop",
     "tokens_per_batch": 8192,
     "epochs": 1,
-    "learning_rate": 3e-4,
+    "learning_rate": 1e-3,
     "checkpoint_every": 10_000,
 }
 DPO = TRAINING | {"learning_rate": 1e-4, "objective_options": {"beta": 0.1}}
@@ -41,7 +43,10 @@ class Command(BaseCommand):
         parser.add_argument("--budgets", type=float, nargs="+", default=[0.10, 0.25, 0.50], metavar="SHARE")
         parser.add_argument("--seeds", type=int, default=3, help="how many draws")
         parser.add_argument("--labels-only", action="store_true", help="plan and compare labels, train nothing")
-        parser.add_argument("--base-model", default=SMALL, help="folder name under MODELS_DIR")
+        parser.add_argument(
+            "--base-model",
+            help="a base model's key; default: one made from the set's texts, for the demo the small one",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
@@ -50,13 +55,14 @@ class Command(BaseCommand):
             owner = User.objects.filter(email=ADDRESS).first() or User.objects.create_user(ADDRESS, name="Loop")
             source = options["data"].resolve().name if options["data"] else "the demo instances"
             project = people.create_project(f"Loop: {source}, {time.strftime('%Y-%m-%d %H:%M')}", owner=owner)
+            train = not options["labels_only"]
             design = Design(
                 shares=tuple(options["budgets"]),
                 seeds=tuple(range(options["seeds"])),
-                base_model=options["base_model"],
+                base_model=options["base_model"] or (own_base_model(rows) if options["data"] and train else SMALL),
                 training=TRAINING,
                 dpo=DPO,
-                train=not options["labels_only"],
+                train=train,
             )
             loop = Loop(project, owner, design, Progress(self.stdout))
             outcomes, policy = loop.run(rows)
@@ -77,6 +83,19 @@ class Command(BaseCommand):
         for strategy, reason in loop.impossible.items():
             self.stdout.write(f"{strategy}: not possible here. {reason}")
         self.stdout.write(f"\n{table(report)}\n\nDPO: {facts['DPO']}\nTime: {facts['time']}\nReport: {path}")
+
+
+def own_base_model(rows: list[Row]) -> str:
+    """The key of a small language model made, once, from the texts of these instances; no preference goes into it."""
+    texts = write_texts(rows, Path(settings.VAR_DIR) / "loop" / "texts.jsonl")
+    name = f"loop-{sha256(texts.read_bytes()).hexdigest()[:12]}"
+    folder = Path(settings.MODELS_DIR) / name
+    if not (folder / "config.json").is_file():
+        making = [sys.executable, "-m", "training.base_model", str(folder), "--texts", str(texts)]
+        ended = subprocess.run(making, cwd=settings.BASE_DIR, stdout=subprocess.DEVNULL, check=False)
+        if ended.returncode:
+            raise FeedbackError("The base model could not be made from the set's texts; see the error above.")
+    return f"folder:{name}"
 
 
 def held_out_sentence(counts: list[int]) -> str:
