@@ -8,10 +8,34 @@ from collections.abc import Callable
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils import translation
 
 from feedback.exceptions import DraftConflict, FeedbackError
 
 log = logging.getLogger(__name__)
+
+# the control room and the API have no catalogue, and a page in two languages is worse than one in English
+ENGLISH = ("/p/", "/projects/", "/api/")
+
+
+def own_language(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Speak the language that the person chose; before LocaleMiddleware's guess from the browser's."""
+
+    def answered(request: HttpRequest) -> HttpResponse:
+        language = "en" if request.path.startswith(ENGLISH) else _chosen(request)
+        if language:
+            translation.activate(language)
+        request.LANGUAGE_CODE = translation.get_language() or "en"
+        return get_response(request)
+
+    return answered
+
+
+def _chosen(request: HttpRequest) -> str:
+    try:
+        return str(getattr(request.user, "preferences", {}).get("language", ""))
+    except OperationalError:  # the view meets the same, and answers it
+        return ""
 
 
 class domain_errors:  # noqa: N801 - reads as a function in settings

@@ -34,6 +34,7 @@ urlpatterns = [
     path("account/2fa/", include("allauth.mfa.urls")),
     path("account/link/<str:secret>/", account.login_link, name="login-link"),
     path("account/invitation/<str:secret>/", account.invitation, name="invitation"),
+    path("account/language/", account.language, name="language"),
     path("account/tokens/", account.tokens, name="tokens"),
     path("account/tokens/<uuid:token>/revoke/", account.token_revoke, name="token-revoke"),
     # projects and tasks

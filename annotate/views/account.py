@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_required
@@ -14,8 +15,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
+from django.views.i18n import set_language
 
-from feedback.exceptions import WrongState
+from feedback.exceptions import InvalidInput, WrongState
 from feedback.models import Invitation, LoginLink, Membership, User
 from feedback.services import people
 from feedback.services.people import PERMISSIONS, VIEW
@@ -45,6 +47,17 @@ def tokens(request: HttpRequest) -> HttpResponse:
         "secret": secret,
     }
     return render(request, "tokens/tokens.html", context, status=status)
+
+
+@require_POST
+def language(request: HttpRequest) -> HttpResponse:
+    """Choose the language: for this browser, and for whoever is logged in wherever they are."""
+    code = request.POST.get("language", "")
+    if code not in dict(settings.LANGUAGES):
+        raise InvalidInput(errors={"language": f"Choose one of: {', '.join(dict(settings.LANGUAGES))}."})
+    if request.user.is_authenticated:
+        people.prefer(user_of(request), "language", code)
+    return set_language(request)
 
 
 @require_POST

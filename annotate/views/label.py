@@ -15,6 +15,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from rest_framework.serializers import Serializer
 
@@ -42,10 +43,11 @@ def json_endpoint(view: Callable[..., JsonResponse]) -> Callable[..., HttpRespon
     @wraps(view)
     def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.is_authenticated:
-            return problems.response(problems.body(401, "unauthenticated", "You are signed out."))
+            return problems.response(problems.body(401, "unauthenticated", gettext("You are signed out.")))
         try:
             return view(request, *args, **kwargs)
         except FeedbackError as error:
+            error.message = gettext(error.message)
             return problems.response(problems.of_domain_error(error))
 
     return answered

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 
 from feedback.models import Annotation, Assignment, GuidelineVersion, Task, User
 from feedback.models.tasks import text_of
@@ -87,8 +88,8 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
         "completions": completion_rows(instance.completions, assignment.order, instance.meta),
         "questions": questions,
         "guideline": guideline_row(assignment.guideline),
-        "reasons_skip": list(queue.SKIP_REASONS.items()),
-        "reasons_flag": list(queue.FLAG_REASONS.items()),
+        "reasons_skip": [(code, gettext(words)) for code, words in queue.SKIP_REASONS.items()],
+        "reasons_flag": [(code, gettext(words)) for code, words in queue.FLAG_REASONS.items()],
     }
 
 
@@ -181,11 +182,12 @@ def summary(annotation: Annotation) -> str:
     for answer in annotation.answers.values():
         if "value" in answer:
             return words_of(str(answer["value"]), swapped=swapped)
-    return f"{len(annotation.answers)} answers" if len(annotation.answers) != 1 else "1 answer"
+    count = len(annotation.answers)
+    return ngettext("%(n)s answer", "%(n)s answers", count) % {"n": count}
 
 
 def words_of(value: str, *, swapped: bool = False) -> str:
     """A preference value in words; ``swapped`` exchanges the sides, for whoever saw the second completion left."""
     if swapped and value[:5] in ("a-is-", "b-is-"):
         value = ("b" if value[0] == "a" else "a") + value[1:]
-    return value[:1].upper() + value[1:].replace("-", " ")
+    return gettext(value[:1].upper() + value[1:].replace("-", " "))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -146,3 +147,11 @@ def _stale(last_used_at: datetime | None, now: datetime) -> bool:
 def revoke_token(token: ApiToken, *, actor: User) -> None:
     ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
     AuditEvent.write("token.revoke", actor=actor, subject=token.name)
+
+
+@transaction.atomic
+def prefer(user: User, name: str, value: Any) -> None:
+    """Keep one preference of a person beside their others."""
+    current = User.objects.select_for_update().get(pk=user.pk)
+    user.preferences = current.preferences = {**current.preferences, name: value}
+    current.save(update_fields=["preferences"])

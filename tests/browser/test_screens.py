@@ -33,7 +33,7 @@ OF_A_PROJECT = (
 SECRETS = ("login-link", "invitation")
 # answers to scripts, parts of pages, files, and addresses that only take a POST
 NO_PAGES = {
-    *("token-revoke", "invite", "member-role", "member-remove", "task-open", "task-close"),
+    *("language", "token-revoke", "invite", "member-role", "member-remove", "task-open", "task-close"),
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),
     *("pilot-start", "plan-apply", "plan-again", "plan-preview", "judge-run", "judge-retire"),
     *("dataset-file", "run-metrics", "run-log", "run-cancel", "run-resume", "model-file", "job-part", "job-cancel"),

@@ -4,6 +4,7 @@ import { announce, notice } from "./annotating/notice.js";
 import { Room } from "./annotating/room.js";
 import { Away, SignedOut, send } from "./annotating/transport.js";
 import * as undo from "./annotating/undo.js";
+import { t } from "./i18n.js";
 import * as themeToggle from "./theme-toggle.js";
 import * as toasts from "./toasts.js";
 
@@ -50,13 +51,13 @@ async function takeBack() {
     await room?.draft.save();
     const { status, data } = await send("POST", pending.url, {});
     undo.withdraw();
-    if (status >= 400) return void toasts.show(data.detail ?? "Too late to undo. You can still edit it from your tasks.", { danger: true });
+    if (status >= 400) return void toasts.show(data.detail ?? t("Too late to undo. You can still edit it from your tasks."), { danger: true });
     room?.leave({ accepted: false });
     await go(data.next ?? pending.back);
   } catch (error) {
-    if (error instanceof SignedOut) return void toasts.show("You are signed out. Reload the page and sign in.", { danger: true });
+    if (error instanceof SignedOut) return void toasts.show(t("You are signed out. Reload the page and sign in."), { danger: true });
     if (!(error instanceof Away)) throw error;
-    toasts.show("No connection. Try again in a moment.");
+    toasts.show(t("No connection. Try again in a moment."));
   }
 }
 

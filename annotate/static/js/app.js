@@ -1,5 +1,6 @@
 /* What every page has: toasts, dialogs, copy buttons, theme, density, bulk selection, and htmx's seams. */
 
+import { t } from "./i18n.js";
 import * as themeToggle from "./theme-toggle.js";
 import * as toasts from "./toasts.js";
 
@@ -18,9 +19,9 @@ function onClick(event) {
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-    toasts.show("Copied");
+    toasts.show(t("Copied"));
   } catch {
-    toasts.show("This browser did not allow copying. Select the text and copy it by hand.", { danger: true });
+    toasts.show(t("This browser did not allow copying. Select the text and copy it by hand."), { danger: true });
   }
 }
 
@@ -60,17 +61,17 @@ function wireHtmx() {
     toasts.show(explain(status), { danger: true });
   });
   document.addEventListener("htmx:sendError", () => {
-    toasts.show("The server did not answer. Nothing was changed; try again in a moment.", { danger: true });
+    toasts.show(t("The server did not answer. Nothing was changed; try again in a moment."), { danger: true });
   });
   document.addEventListener("htmx:load", (event) => toasts.wire(event.detail.elt));
 }
 
 function explain(status) {
-  if (status === 401) return "You are signed out. Sign in again, then repeat this.";
-  if (status === 403) return "Your role does not allow this. Nothing was changed.";
-  if (status === 404) return "This is gone or was never here. Reload the page.";
-  if (status === 429) return "Too many requests. Wait a moment, then try again.";
-  return "Something failed on the server. Nothing was changed; try again in a moment.";
+  if (status === 401) return t("You are signed out. Sign in again, then repeat this.");
+  if (status === 403) return t("Your role does not allow this. Nothing was changed.");
+  if (status === 404) return t("This is gone or was never here. Reload the page.");
+  if (status === 429) return t("Too many requests. Wait a moment, then try again.");
+  return t("Something failed on the server. Nothing was changed; try again in a moment.");
 }
 
 document.addEventListener("click", onClick);

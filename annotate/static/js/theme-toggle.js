@@ -1,7 +1,10 @@
 /* System, light, dark: remembered in this browser. theme.js applies it before the first paint. */
 
+import { t } from "./i18n.js";
+
 const KEY = "tiebreak:theme";
 const NEXT = { system: "light", light: "dark", dark: "system" };
+const WORDS = { system: t("Theme: system"), light: t("Theme: light"), dark: t("Theme: dark") };
 
 export function wire() {
   document.addEventListener("click", (event) => {
@@ -13,7 +16,7 @@ export function wire() {
 
 /** Write the words on the toggles; call again after a part of the page was replaced. */
 export function describe() {
-  for (const words of document.querySelectorAll("[data-theme-words]")) words.textContent = `Theme: ${current()}`;
+  for (const words of document.querySelectorAll("[data-theme-words]")) words.textContent = WORDS[current()];
 }
 
 function current() {

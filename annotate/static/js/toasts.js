@@ -1,5 +1,7 @@
 /* Short messages at the bottom of the page. */
 
+import { t } from "./i18n.js";
+
 const SHOWN_MS = 6000;
 
 /** Dismiss server-rendered and own toasts by button, and after a while unless they stay. */
@@ -20,7 +22,7 @@ export function show(text, { action = null, danger = false, ms = SHOWN_MS } = {}
   words.textContent = text;
   toast.append(words);
   if (action) toast.append(button(action.label, action.run, action.key));
-  if (danger) toast.append(button("Dismiss", () => toast.remove()));
+  if (danger) toast.append(button(t("Dismiss"), () => toast.remove()));
   document.getElementById("toasts")?.append(toast);
   if (!danger) setTimeout(() => toast.remove(), ms);
   return toast;

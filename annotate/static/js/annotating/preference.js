@@ -1,5 +1,6 @@
 /* A preference question on the screen: strength rows (overall and aspects), confidence, reasons. */
 
+import { t } from "../i18n.js";
 import { reordered } from "./order.js";
 
 const DIGIT = /^[0-9]$/;
@@ -51,7 +52,7 @@ export class Preference {
   /** What is still needed, in words; empty when the answer is complete. */
   missing() {
     const needed = this.question.required || this.read() !== null;
-    return needed && !valueOf(this.main) ? "Choose a preference" : "";
+    return needed && !valueOf(this.main) ? t("Choose a preference") : "";
   }
 
   /** The overall value as the screen shows it, or "". */

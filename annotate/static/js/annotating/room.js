@@ -1,5 +1,6 @@
 /* One assignment on the screen: questions, draft, keys, submit. A new Room is made for each instance. */
 
+import { t } from "../i18n.js";
 import { ActiveClock } from "./clock.js";
 import { Draft } from "./draft.js";
 import { keysAreOn, listen, switchKeys } from "./keyboard.js";
@@ -10,12 +11,12 @@ import { markChosen, wireTexts } from "./texts.js";
 
 const KINDS = { preference: Preference };
 const STATE_WORDS = {
-  saved: "Saved",
-  saving: "Saving…",
-  offline: "Offline: kept here",
-  "signed-out": "Signed out: kept here",
-  conflict: "Changed in another tab",
-  lost: "Back in the queue",
+  saved: t("Saved"),
+  saving: t("Saving…"),
+  offline: t("Offline: kept here"),
+  "signed-out": t("Signed out: kept here"),
+  conflict: t("Changed in another tab"),
+  lost: t("Back in the queue"),
 };
 
 export class Room {
@@ -87,7 +88,7 @@ export class Room {
   }
 
   restored() {
-    announce("Your unsaved answers were restored from this browser");
+    announce(t("Your unsaved answers were restored from this browser"));
     this.draft.changed();
   }
 
@@ -114,7 +115,7 @@ export class Room {
   firstMissing() {
     for (const [i, question] of this.questions.entries()) {
       const words = question.missing();
-      if (words) return { question, words: this.questions.length > 1 ? `Answer question ${i + 1}` : words };
+      if (words) return { question, words: this.questions.length > 1 ? t("Answer question {n}", { n: i + 1 }) : words };
     }
     return null;
   }
@@ -232,14 +233,14 @@ export class Room {
   }
 
   saySignedOut() {
-    notice("You are signed out. Your answers are kept in this browser and come back after you sign in.", {
-      actions: [{ label: "Sign in", primary: true, run: () => location.reload() }],
+    notice(t("You are signed out. Your answers are kept in this browser and come back after you sign in."), {
+      actions: [{ label: t("Sign in"), primary: true, run: () => location.reload() }],
     });
   }
 
   sayLost() {
-    notice("This instance went back to the queue because its time ran out or it was finished elsewhere. Your answers are kept in this browser.", {
-      actions: [{ label: "Show the next instance", primary: true, run: () => this.go(this.page.urls.next) }],
+    notice(t("This instance went back to the queue because its time ran out or it was finished elsewhere. Your answers are kept in this browser."), {
+      actions: [{ label: t("Show the next instance"), primary: true, run: () => this.go(this.page.urls.next) }],
     });
   }
 
@@ -249,10 +250,10 @@ export class Room {
       if (side === "theirs") this.write(theirs);
       await this.draft.settle(side);
     };
-    notice("This instance was changed in another tab. Nothing was overwritten. Which answers do you want to keep?", {
+    notice(t("This instance was changed in another tab. Nothing was overwritten. Which answers do you want to keep?"), {
       actions: [
-        { label: "Keep these", primary: true, run: () => settle("mine") },
-        { label: "Use the other tab’s", run: () => settle("theirs") },
+        { label: t("Keep these"), primary: true, run: () => settle("mine") },
+        { label: t("Use the other tab’s"), run: () => settle("theirs") },
       ],
     });
   }

@@ -1,5 +1,6 @@
 /* Sending an assignment off: submit, skip, flag. A submit that got no answer is repeated exactly, so it counts once. */
 
+import { t } from "../i18n.js";
 import { same } from "./order.js";
 import { announce, notice } from "./notice.js";
 import { Away, SignedOut, backoff, send, uuid } from "./transport.js";
@@ -67,7 +68,7 @@ export class Submission {
       return this.room.draft.adopt(data) ? this.submit() : this.room.draft.conflict(data);
     }
     if (status === 404 || status === 410) return this.room.draft.lose();
-    return notice(data.detail ?? "The server did not accept this. Your answers are kept; reload the page and try again.", { tone: "danger" });
+    return notice(data.detail ?? t("The server did not accept this. Your answers are kept; reload the page and try again."), { tone: "danger" });
   }
 
   async accepted(data) {
@@ -85,7 +86,7 @@ export class Submission {
     if (!(error instanceof Away)) throw error;
     this.attempt += 1;
     this.room.showState("offline");
-    notice("Offline: kept here. It is sent again by itself as soon as the server answers; leave this page open.");
+    notice(t("Offline: kept here. It is sent again by itself as soon as the server answers; leave this page open."));
     return this.again(body);
   }
 
@@ -112,7 +113,7 @@ export class Submission {
       for (const path of Object.keys(own)) if (row) delete rest[path ? `${question.name}.${path}` : question.name];
     }
     const words = Object.entries(rest).map(([path, text]) => `${path}: ${text}`);
-    notice(words.length ? `Not accepted. ${words.join("; ")}` : "Not accepted yet. See the marked rows.", { tone: "danger" });
+    notice(words.length ? t("Not accepted. {words}", { words: words.join("; ") }) : t("Not accepted yet. See the marked rows."), { tone: "danger" });
     if (first) this.room.setCurrent(first, { focus: true });
   }
 
@@ -126,7 +127,7 @@ export class Submission {
       await this.room.draft.save();
       const { status, data } = await send("POST", this.room.page.urls[kind], body);
       if (status >= 400 && status !== 410) {
-        error.textContent = data.detail ?? Object.values(data.errors ?? {})[0] ?? "The server did not accept this.";
+        error.textContent = data.detail ?? Object.values(data.errors ?? {})[0] ?? t("The server did not accept this.");
         return;
       }
       form.closest("dialog").close();
@@ -134,7 +135,7 @@ export class Submission {
       await this.room.go(data.next ?? this.room.page.urls.next);
     } catch (failure) {
       if (!(failure instanceof Away || failure instanceof SignedOut)) throw failure;
-      error.textContent = failure instanceof Away ? "No connection. Try again in a moment." : "You are signed out. Reload the page and sign in.";
+      error.textContent = failure instanceof Away ? t("No connection. Try again in a moment.") : t("You are signed out. Reload the page and sign in.");
     }
   }
 

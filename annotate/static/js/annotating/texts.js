@@ -1,5 +1,6 @@
 /* The texts of an instance: raw view, copy, one completion at a time on a phone, scroll areas that keys can reach. */
 
+import { t } from "../i18n.js";
 import * as toasts from "../toasts.js";
 
 export function wireTexts(room, signal) {
@@ -41,9 +42,9 @@ function toggleRaw(button) {
 async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-    toasts.show("Copied");
+    toasts.show(t("Copied"));
   } catch {
-    toasts.show("This browser did not allow copying. Use the raw view and copy by hand.", { danger: true });
+    toasts.show(t("This browser did not allow copying. Use the raw view and copy by hand."), { danger: true });
   }
 }
 
