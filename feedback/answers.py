@@ -108,7 +108,8 @@ def check_answers(
     """Validate ``answers`` ({question name: answer}) for one instance and return them in canonical form.
 
     ``completions`` and ``prompt`` are the source texts (for counts and span bounds). ``partial`` accepts a missing
-    required answer: drafts, recorded annotations and judges that answer only some questions.
+    required answer, and an unfinished one: drafts, recorded annotations and judges that answer only some questions.
+    A question that is not asked (see :func:`not_asked`) needs no answer and takes none.
     Raises InvalidAnswer whose ``errors`` map ``question.field`` to a sentence.
     """
     if not isinstance(answers, Mapping):
@@ -117,36 +118,57 @@ def check_answers(
     errors = {str(name): "this task has no such question" for name in answers if name not in by_name}
     clean: dict[str, dict[str, Any]] = {}
     for name, question in by_name.items():
+        unasked = not_asked(question, answers, len(completions))
         if name not in answers:
-            if question.required and not partial and _is_asked(question, answers):
+            if question.required and not partial and not unasked:
                 errors[name] = "an answer is required"
             continue
         try:
-            clean[name] = check_answer(question, answers[name], completions=completions, prompt=prompt)
+            if unasked:
+                raise InvalidAnswer({"": unasked})
+            clean[name] = check_answer(question, answers[name], completions=completions, prompt=prompt, partial=partial)
         except InvalidAnswer as error:
-            errors.update({f"{name}.{path}": message for path, message in error.errors.items()})
+            errors.update({f"{name}.{path}".rstrip("."): message for path, message in error.errors.items()})
+    if not partial and all(not_asked(question, answers, len(completions)) for question in questions):
+        errors["answers"] = "nothing is asked of this instance; skip it"
     if errors:
         raise InvalidAnswer(errors)
     return clean
 
 
-def _is_asked(question: Question, answers: Mapping[str, Any]) -> bool:
+def not_asked(question: Question, answers: Mapping[str, Any], n_completions: int) -> str:
+    """Why ``question`` is not asked of an instance, given the other answers, as a sentence; empty when it is asked.
+
+    A preference compares two completions; a choice may have a condition on an earlier choice.
+    """
+    if isinstance(question, PreferenceQuestion) and n_completions != 2:
+        return f"a preference needs 2 completions, this instance has {n_completions}"
     if not isinstance(question, ChoiceQuestion) or question.when is None:
-        return True
+        return ""
     other = answers.get(question.when.question)
-    values = other.get("values", []) if isinstance(other, Mapping) else []
-    return bool(set(question.when.values) & set(values if isinstance(values, list) else []))
+    values = other.get("values") if isinstance(other, Mapping) else None
+    if isinstance(values, list) and any(value in values for value in question.when.values):
+        return ""
+    return f"is asked only when {question.when.question!r} is {' or '.join(map(repr, question.when.values))}"
 
 
 def check_answer(
-    question: Question, answer: object, *, completions: Sequence[str], prompt: Sequence[str] = ()
+    question: Question,
+    answer: object,
+    *,
+    completions: Sequence[str],
+    prompt: Sequence[str] = (),
+    partial: bool = False,
 ) -> dict[str, Any]:
-    """Validate one answer; returns its canonical JSON form. Raises InvalidAnswer."""
+    """Validate one answer; returns its canonical JSON form. An answer to a required question must be whole unless
+    ``partial``. Raises InvalidAnswer."""
     try:
         parsed = _ANSWERS[question.kind].model_validate(answer, strict=True)
     except ValidationError as error:
         raise InvalidAnswer(sentences(error)) from error
     errors = _misfits(question, parsed, completions, prompt)
+    if not errors and question.required and not partial:
+        errors = _lacking(question, parsed)
     if errors:
         raise InvalidAnswer(errors)
     return parsed.model_dump()
@@ -156,7 +178,7 @@ def _misfits(question: Question, answer: Strict, completions: Sequence[str], pro
     n = len(completions)
     match question, answer:
         case PreferenceQuestion(), PreferenceAnswer():
-            return _preference_misfits(question, answer, n)
+            return _preference_misfits(question, answer)
         case RankingQuestion(), RankingAnswer():
             return _ranking_misfits(question, answer, n)
         case RatingQuestion(), RatingAnswer():
@@ -170,12 +192,25 @@ def _misfits(question: Question, answer: Strict, completions: Sequence[str], pro
     raise AssertionError(f"no check for {question.kind}")
 
 
-def _preference_misfits(question: PreferenceQuestion, answer: PreferenceAnswer, n: int) -> dict[str, str]:
+def _lacking(question: Question, answer: Strict) -> dict[str, str]:
+    """What a fitting answer to a required question still lacks."""
+    match question, answer:
+        case RankingQuestion(), RankingAnswer(groups=[], unacceptable=[]):
+            return {"groups": "rank at least one completion"}
+        case ChoiceQuestion(), ChoiceAnswer(values=[]):
+            return {"values": "choose at least one option"}
+        case RatingQuestion(), RatingAnswer():
+            rated = {name: None not in values for name, values in answer.ratings.items()}
+            unrated = [scale.name for scale in question.scales if not rated.get(scale.name)]
+            whose = "every completion" if question.per == "completion" else "the instance"
+            return {f"ratings.{name}": f"{whose} needs a value" for name in unrated}
+    return {}
+
+
+def _preference_misfits(question: PreferenceQuestion, answer: PreferenceAnswer) -> dict[str, str]:
     errors: dict[str, str] = {}
     allowed = question.values()
-    if n != 2:
-        errors["value"] = f"a preference needs 2 completions, this instance has {n}"
-    elif answer.value not in allowed:
+    if answer.value not in allowed:
         errors["value"] = f"{answer.value!r} is not one of {', '.join(allowed)}"
     for aspect, value in answer.aspects.items():
         if aspect not in question.aspects:
@@ -195,16 +230,20 @@ def _preference_misfits(question: PreferenceQuestion, answer: PreferenceAnswer, 
 def _ranking_misfits(question: RankingQuestion, answer: RankingAnswer, n: int) -> dict[str, str]:
     errors: dict[str, str] = {}
     ranked = [index for group in answer.groups for index in group]
-    if any(not 0 <= index < n for index in [*ranked, *answer.unacceptable]):
+    if any(not 0 <= index < n for index in ranked):
         errors["groups"] = f"completions are numbered 0 to {n - 1}"
     elif len(set(ranked)) != len(ranked) or any(not group for group in answer.groups):
         errors["groups"] = "each completion stands in one group, and no group is empty"
     elif len(ranked) < n and not question.allow_partial:
         errors["groups"] = f"all {n} completions must be ranked"
-    if not question.allow_ties and any(len(group) > 1 for group in answer.groups):
+    elif not question.allow_ties and any(len(group) > 1 for group in answer.groups):
         errors["groups"] = "this question does not allow ties"
     if answer.unacceptable and not question.allow_unacceptable:
         errors["unacceptable"] = "this question does not ask for unacceptable completions"
+    elif any(not 0 <= index < n for index in answer.unacceptable):
+        errors["unacceptable"] = f"completions are numbered 0 to {n - 1}"
+    elif len(set(answer.unacceptable)) != len(answer.unacceptable):
+        errors["unacceptable"] = "a completion is named twice"
     return errors
 
 

@@ -7,13 +7,14 @@ always fits. What may be answered is in ``feedback/answers.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 MAX_TEXT = 100_000
+MAX_STEPS = 11  # more buttons than this in a row are no longer a scale that one can read
 NAME = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
 BOTH_BAD, CANNOT_JUDGE, TIE = "both-bad", "cannot-judge", "tie"
 
@@ -70,7 +71,7 @@ class Strict(BaseModel):
 
 
 class Condition(Strict):
-    """Ask only when another choice question has one of these values."""
+    """Ask only when an earlier choice question has one of these values. A chain of conditions has no circle then."""
 
     question: str
     values: list[str] = Field(min_length=1, max_length=50)
@@ -124,7 +125,13 @@ class Scale(Strict):
     def _low_is_below_high(self) -> Scale:
         if self.low >= self.high:
             raise ValueError("low must be below high")
+        if len(self.labels) not in (0, 2, self.steps):
+            raise ValueError(f"needs no labels, 2 for the ends, or {self.steps} for all values")
         return self
+
+    @property
+    def steps(self) -> int:
+        return self.high - self.low + 1
 
 
 class RatingQuestion(QuestionBase):
@@ -132,6 +139,16 @@ class RatingQuestion(QuestionBase):
     per: Literal["completion", "instance"] = "completion"
     widget: Literal["likert", "slider", "rubric"] = "likert"
     scales: list[Scale] = Field(min_length=1, max_length=12)
+
+    @model_validator(mode="after")
+    def _scales_can_be_shown(self) -> RatingQuestion:
+        names = [scale.name for scale in self.scales]
+        if len(set(names)) < len(names):
+            raise ValueError("two scales have the same name")
+        wide = next((scale for scale in self.scales if scale.steps > MAX_STEPS), None)
+        if wide and self.widget != "slider":
+            raise ValueError(f"{wide.name!r} has {wide.steps} values; more than {MAX_STEPS} need the slider")
+        return self
 
 
 class SpanType(Strict):
@@ -161,6 +178,12 @@ class ChoiceQuestion(QuestionBase):
     multiple: bool = False
     when: Condition | None = None
 
+    @model_validator(mode="after")
+    def _options_differ(self) -> ChoiceQuestion:
+        if len(set(self.options)) < len(self.options):
+            raise ValueError("two options are the same")
+        return self
+
 
 Question = Annotated[
     PreferenceQuestion | RankingQuestion | RatingQuestion | SpanQuestion | CritiqueQuestion | ChoiceQuestion,
@@ -179,10 +202,25 @@ def parse_questions(raw: object) -> list[Question]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InvalidQuestions(dict.fromkeys(repeated, "two questions have this name"))
-    for question in questions:
-        if isinstance(question, ChoiceQuestion) and question.when and question.when.question not in names:
-            raise InvalidQuestions({f"{question.name}.when": f"no question is named {question.when.question!r}"})
+    unmet = _impossible_conditions(questions)
+    if unmet:
+        raise InvalidQuestions(unmet)
     return questions
+
+
+def _impossible_conditions(questions: Sequence[Question]) -> dict[str, str]:
+    """A sentence for each condition that does not name an earlier choice question and its options."""
+    errors: dict[str, str] = {}
+    earlier: dict[str, Question] = {}
+    for question in questions:
+        when = question.when if isinstance(question, ChoiceQuestion) else None
+        other = earlier.get(when.question) if when else None
+        if when and not isinstance(other, ChoiceQuestion):
+            errors[f"{question.name}.when"] = f"no choice question before it is named {when.question!r}"
+        elif when and isinstance(other, ChoiceQuestion) and (unknown := set(when.values) - set(other.options)):
+            errors[f"{question.name}.when"] = f"{other.name!r} has no option {sorted(unknown)[0]!r}"
+        earlier[question.name] = question
+    return errors
 
 
 def sentences(error: ValidationError) -> dict[str, str]:

@@ -19,6 +19,7 @@ from feedback.services import labelling, queue
 from ..markdown import render
 
 LETTERS = "ABCDEFGHIJKL"
+_QUESTIONS = "annotate/questions"
 _LANGUAGE = re.compile(r"^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$")
 
 
@@ -86,11 +87,28 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
         "assignment": assignment,
         "prompt": [message_row(message, instance.meta) for message in instance.prompt],
         "completions": completion_rows(instance.completions, assignment.order, instance.meta),
-        "questions": questions,
+        "questions": question_rows(questions, len(instance.completions)),
         "guideline": guideline_row(assignment.guideline),
         "reasons_skip": [(code, gettext(words)) for code, words in queue.SKIP_REASONS.items()],
         "reasons_flag": [(code, gettext(words)) for code, words in queue.FLAG_REASONS.items()],
     }
+
+
+def question_rows(questions: Sequence[dict[str, Any]], n_completions: int) -> list[dict[str, Any]]:
+    """The questions with the templates that draw them; ``keys`` explains the keys of a kind, once for each kind.
+
+    A preference is asked of two completions; of another number the screen says why it is not.
+    """
+    rows: list[dict[str, Any]] = []
+    explained: set[str] = set()
+    for question in questions:
+        kind = question["kind"]
+        asked = kind != "preference" or n_completions == 2
+        templates = [f"{_QUESTIONS}/_{kind if asked else 'unfit'}.html", f"{_QUESTIONS}/_elsewhere.html"]
+        keys = [f"{_QUESTIONS}/keys/_{kind}.html", f"{_QUESTIONS}/keys/_options.html"]
+        rows.append({**question, "templates": templates, "keys": keys if asked and kind not in explained else None})
+        explained |= {kind} if asked else set()
+    return rows
 
 
 def page_of(

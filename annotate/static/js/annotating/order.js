@@ -21,6 +21,18 @@ export function reordered(answer, order) {
   return { ...answer, value: answer.value && mirror(answer.value), aspects: Object.fromEntries(aspects) };
 }
 
+/** What is said of each completion, from the order of the screen to the stored one. */
+export function toStored(list, order) {
+  const stored = [];
+  order.forEach((index, position) => (stored[index] = list[position]));
+  return stored;
+}
+
+/** What is said of each completion, from the stored order to the one of the screen. */
+export function toScreen(list, order) {
+  return order.map((index) => list[index]);
+}
+
 /** Whether two JSON values say the same, whatever the order of their keys. */
 export function same(one, other) {
   return canonical(one) === canonical(other);

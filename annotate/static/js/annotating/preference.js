@@ -1,17 +1,14 @@
 /* A preference question on the screen: strength rows (overall and aspects), confidence, reasons. */
 
 import { t } from "../i18n.js";
+import { Control } from "./control.js";
 import { reordered } from "./order.js";
 
 const DIGIT = /^[0-9]$/;
 
-export class Preference {
-  constructor(section, question, order) {
-    this.section = section;
-    this.question = question;
-    this.order = order;
-    this.name = question.name;
-    this.rows = [...section.querySelectorAll("[data-row]")];
+export class Preference extends Control {
+  constructor(section, question, context) {
+    super(section, question, context);
     this.main = section.querySelector(".strength-main");
     for (const row of this.strengthRows()) this.printKeys(row);
     for (const row of this.rows) allowClearing(row, row !== this.main);
@@ -55,9 +52,10 @@ export class Preference {
     return needed && !valueOf(this.main) ? t("Choose a preference") : "";
   }
 
-  /** The overall value as the screen shows it, or "". */
-  shown() {
-    return valueOf(this.main);
+  /** The preferred completion is marked, by its position on the screen. */
+  marks() {
+    const side = valueOf(this.main).match(/^([ab])-is-/)?.[1];
+    return side ? { [side === "a" ? 0 : 1]: { words: t("Preferred"), chosen: true } } : {};
   }
 
   summary() {
@@ -69,19 +67,8 @@ export class Preference {
     for (const row of this.strengthRows()) row.querySelector("[data-words]").textContent = labelOf(row);
   }
 
-  /** Handle a key on one of this question's rows; answers whether it meant something. */
-  press(row, key) {
-    const input = this.inputFor(row, key);
-    if (!input) return false;
-    input.checked = input.type === "checkbox" ? !input.checked : true;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
-    return true;
-  }
-
   inputFor(row, key) {
-    if (row.dataset.row === "strength") return this.strengthInput(row, key);
-    if (!DIGIT.test(key) || key === "0") return null;
-    return row.querySelectorAll('input[type="radio"], input[type="checkbox"]')[Number(key) - 1] ?? null;
+    return row.dataset.row === "strength" ? this.strengthInput(row, key) : super.inputFor(row, key);
   }
 
   strengthInput(row, key) {
@@ -104,14 +91,8 @@ export class Preference {
     });
   }
 
-  /** Show the server's errors; `errors` maps paths below this question, such as `value` or `aspects.helpful`. */
-  showErrors(errors) {
-    for (const row of this.rows) {
-      const words = errors[pathOf(row)] ?? "";
-      row.classList.toggle("has-error", words !== "");
-      row.querySelector("[data-error]").textContent = words;
-    }
-    return this.rows.find((row) => row.classList.contains("has-error")) ?? null;
+  pathOf(row) {
+    return row.dataset.aspect ? `aspects.${row.dataset.aspect}` : super.pathOf(row);
   }
 
   row(name) {
@@ -125,10 +106,6 @@ export class Preference {
   otherReason() {
     return this.section.querySelector(".other-reason");
   }
-}
-
-function pathOf(row) {
-  return row.dataset.aspect ? `aspects.${row.dataset.aspect}` : row.dataset.path;
 }
 
 function isBlank(answer) {

@@ -1,4 +1,26 @@
-/* One assignment on the screen: questions, draft, keys, submit. A new Room is made for each instance. */
+/* One assignment on the screen: questions, draft, keys, submit. A new Room is made for each instance.
+
+   A kind of question is a class in KINDS, a template `templates/annotate/questions/_<kind>.html`, the words of its keys
+   `templates/annotate/questions/keys/_<kind>.html` and a style sheet `css/questions/<kind>.css`, linked by work.html.
+   The template draws one `.question[data-question=<name>]` (see `_head.html`) with a `[data-body]` of rows, each a
+   `.row[data-row=<what>][data-path=<path of its errors>]` with a `[data-error]`. What the class answers and does
+   (Control has a sensible default for those in brackets):
+
+     new Kind(section, question, context)   context: order (order[position] = stored index), element (#room, for what is
+                          drawn on the texts), signal (aborted when the room is left: pass it to every listener)
+     rows                 the rows that j and k walk, top to bottom; an element with [data-focus] gets the focus
+     read()               the answer in *stored* order as feedback/answers.py takes it, or null when nothing was said
+     write(stored|null)   shows an answer; null clears
+     missing()            what is still needed, in words; "" when the answer may be submitted
+     summary()            the answer in one short line, for the folded question
+     [describe()]         redraws what depends on the answer; called after every change
+     [press(row, key)]    a single key on the current row; answers whether it meant something
+     [showErrors(errors)] the server's errors by path below the question; answers the first row that has one
+     [marks()]            {position: {words, chosen}} beside the completions; the first asked question with marks wins
+     [changed()]          to be called after a change that no input element announced
+
+   Rows and inputs fire `input` and `change`, which bubble to the form: the Room then redraws and saves the draft. A
+   question whose condition (`when`) is not met is hidden, keeps what was typed, and is not part of the answers. */
 
 import { t } from "../i18n.js";
 import { ActiveClock } from "./clock.js";
@@ -9,7 +31,7 @@ import { Preference } from "./preference.js";
 import { Submission } from "./submission.js";
 import { markChosen, wireTexts } from "./texts.js";
 
-const KINDS = { preference: Preference };
+export const KINDS = { preference: Preference };
 const STATE_WORDS = {
   saved: t("Saved"),
   saving: t("Saving…"),
@@ -26,7 +48,6 @@ export class Room {
     this.form = element.querySelector("#answers");
     this.leaving = new AbortController();
     this.questions = this.mountQuestions();
-    this.rows = this.questions.flatMap((question) => question.rows);
     this.clock = new ActiveClock(page.draft.active_ms ?? 0, this.leaving.signal);
     this.draft = new Draft({
       assignment: page.assignment,
@@ -47,8 +68,24 @@ export class Room {
     return this.page.questions.flatMap((question) => {
       const Kind = KINDS[question.kind];
       const section = this.element.querySelector(`[data-question="${CSS.escape(question.name)}"]`);
-      return Kind && section ? [new Kind(section, question, this.page.order)] : [];
+      const context = { order: this.page.order, element: this.element, signal: this.leaving.signal };
+      return Kind && section ? [new Kind(section, question, context)] : [];
     });
+  }
+
+  /** The questions whose conditions are met, top to bottom. */
+  get asked() {
+    return this.questions.filter((one) => this.isAsked(one));
+  }
+
+  isAsked({ question: { when } }) {
+    if (!when) return true;
+    const other = this.questions.find((one) => one.name === when.question);
+    return Boolean(other) && this.isAsked(other) && (other.read()?.values ?? []).some((value) => when.values.includes(value));
+  }
+
+  get rows() {
+    return this.asked.flatMap((question) => question.rows);
   }
 
   start() {
@@ -76,9 +113,9 @@ export class Room {
     this.leaving.abort();
   }
 
-  /** {question name: answer} in stored order; questions without an answer are left out. */
+  /** {question name: answer} in stored order; questions without an answer and those not asked are left out. */
   answers() {
-    const pairs = this.questions.map((question) => [question.name, question.read()]);
+    const pairs = this.asked.map((question) => [question.name, question.read()]);
     return Object.fromEntries(pairs.filter(([, answer]) => answer !== null));
   }
 
@@ -104,18 +141,22 @@ export class Room {
 
   /** Bring everything that depends on the answers up to date. */
   refresh() {
-    for (const question of this.questions) question.describe();
+    const { asked } = this;
+    for (const question of this.questions) question.section.hidden = !asked.includes(question);
+    for (const question of asked) question.describe();
     this.collapseAnswered();
-    markChosen(this.element, this.questions[0]?.shown() ?? "");
+    markChosen(this.element, asked.find((question) => question.marks)?.marks() ?? {});
     const missing = this.firstMissing();
     this.form.querySelector("#missing").textContent = missing?.words ?? "";
     this.form.querySelector('[type="submit"]').setAttribute("aria-disabled", String(missing !== null));
   }
 
   firstMissing() {
-    for (const [i, question] of this.questions.entries()) {
+    if (!this.questions.length) return { row: null, words: t("Skip or flag this instance") };
+    const shown = [...this.form.querySelectorAll(".question:not([hidden])")];
+    for (const question of this.asked) {
       const words = question.missing();
-      if (words) return { question, words: this.questions.length > 1 ? t("Answer question {n}", { n: i + 1 }) : words };
+      if (words) return { row: question.rows[0], words: shown.length > 1 ? t("Answer question {n}", { n: shown.indexOf(question.section) + 1 }) : words };
     }
     return null;
   }
@@ -137,7 +178,7 @@ export class Room {
     row.classList.add("is-current");
     this.collapseAnswered();
     if (!focus) return;
-    const target = row.querySelector("input:checked") ?? row.querySelector("input, textarea");
+    const target = row.querySelector("[data-focus], input:checked") ?? row.querySelector("input, textarea, button");
     target?.focus({ preventScroll: true });
     row.scrollIntoView({ block: "nearest" });
   }
@@ -171,7 +212,6 @@ export class Room {
   showKeys() {
     const dialog = this.element.querySelector("#keys-dialog");
     dialog.querySelector("[data-keys-on]").checked = keysAreOn();
-    dialog.querySelector("[data-key-of]").textContent = this.questions[0]?.bothBadKey() ?? "9";
     dialog.showModal();
   }
 
@@ -194,7 +234,7 @@ export class Room {
       u: () => this.undo(),
       "?": () => this.act("keys"),
     };
-    const other = (key) => this.questions.some((one) => one.rows.includes(this.current) && one.press(this.current, key));
+    const other = (key) => this.asked.some((one) => one.rows.includes(this.current) && one.press(this.current, key));
     const escape = () => this.toggleGuideline(false);
     listen({ keys, other, escape, submit: () => this.submission.submit() }, this.leaving.signal);
   }

@@ -44,8 +44,8 @@ export class Submission {
     return `tiebreak:submit:${this.room.page.assignment}`;
   }
 
-  pointAt({ question, words }) {
-    this.room.setCurrent(question.rows[0], { focus: true });
+  pointAt({ row, words }) {
+    if (row) this.room.setCurrent(row, { focus: true });
     announce(words);
   }
 
@@ -106,7 +106,7 @@ export class Submission {
   refuse(errors) {
     let first = null;
     const rest = { ...errors };
-    for (const question of this.room.questions) {
+    for (const question of this.room.asked) {
       const own = below(errors, question.name);
       const row = question.showErrors(own);
       first ??= row;

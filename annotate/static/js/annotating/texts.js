@@ -12,13 +12,14 @@ export function wireTexts(room, signal) {
   signal.addEventListener("abort", () => observer.disconnect());
 }
 
-/** Mark the completion that the preference favours: "a", "b" or none. */
-export function markChosen(room, value) {
-  const side = value.match(/^([ab])-is-/)?.[1];
-  for (const completion of room.querySelectorAll(".completion")) {
-    const chosen = completion.dataset.letter.toLowerCase() === side;
+/** Show beside the completions what an answer says of them: {position: {words, chosen?}}. */
+export function markChosen(room, marks) {
+  for (const [position, completion] of room.querySelectorAll(".completion").entries()) {
+    const { words = "", chosen = false } = marks[position] ?? {};
+    const mark = completion.querySelector(".completion-mark");
     completion.classList.toggle("is-chosen", chosen);
-    completion.querySelector(".completion-chosen").hidden = !chosen;
+    mark.textContent = words;
+    mark.hidden = words === "";
   }
 }
 
