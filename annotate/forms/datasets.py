@@ -4,8 +4,11 @@ from typing import Any
 
 from django import forms
 
+from feedback.formats.shape_table import SHAPES, fitting_shapes, ordering_question
 from feedback.models import Task
 from feedback.refinements import asks_refinement
+
+SUGGESTED = ("preference", "preference-conversational", "spans", "critiques")
 
 
 class FreezeForm(forms.Form):
@@ -13,12 +16,7 @@ class FreezeForm(forms.Form):
 
     shapes = forms.MultipleChoiceField(
         label="Shapes",
-        choices=[
-            ("preference", "Preference: prompt, chosen, rejected as text"),
-            ("preference-conversational", "Preference as chat messages"),
-            ("raw", "Raw: one row per annotation, nothing aggregated"),
-        ],
-        initial=["preference", "preference-conversational"],
+        help_text="Those that this task's questions produce.",
         widget=forms.CheckboxSelectMultiple,
     )
     formats = forms.MultipleChoiceField(
@@ -40,7 +38,7 @@ class FreezeForm(forms.Form):
         label="Several annotators",
         choices=[("majority", "Majority"), ("dawid-skene", "Dawid–Skene (learns each annotator's error rates)")],
     )
-    min_annotations = forms.IntegerField(label="At least so many votes", min_value=1, max_value=100, initial=1)
+    min_annotations = forms.IntegerField(label="Votes per pair, at least", min_value=1, max_value=100, initial=1)
     ties = forms.ChoiceField(
         label="Ties",
         choices=[("drop", "Leave out"), ("keep-half", "Keep with soft label 0.5")],
@@ -62,6 +60,11 @@ class FreezeForm(forms.Form):
 
     def __init__(self, task: Task, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        fitting = fitting_shapes(task.parsed_questions)
+        shapes = self.fields["shapes"]
+        assert isinstance(shapes, forms.MultipleChoiceField)
+        shapes.choices = [(name, SHAPES[name].label) for name in fitting]
+        shapes.initial = [name for name in fitting if name in SUGGESTED] or fitting[:1]
         mixes = [(str(mix.public_id), mix.name) for mix in task.mixes.order_by("-pk")[:200]]
         sources, mix = self.fields["sources"], self.fields["mix"]
         assert isinstance(sources, forms.ChoiceField)
@@ -73,6 +76,8 @@ class FreezeForm(forms.Form):
             del self.fields["mix"]
         if not asks_refinement(task.parsed_questions):
             del self.fields["refinements"]
+        elif ordering_question(task.parsed_questions) is None:
+            self.fields["refinements"].initial = "chosen"  # nothing else makes a pair
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
 from feedback.exceptions import InvalidInput
+from feedback.formats.shape_table import SHAPES
 from feedback.models import DatasetState, DatasetVersion, Project
 from feedback.services import datasets
 from feedback.services.datasets import VersionFile
@@ -19,6 +20,16 @@ from ..access import in_project, task_from, user_of
 from ..downloads import send_file
 from ..forms.datasets import FreezeForm
 from .jobs import job_context
+
+# which of TRL's trainers takes a shape unchanged, and what to say of it
+TRAINERS = {
+    "preference-conversational": ("DPO", "  # RewardTrainer takes the same rows"),
+    "preference": ("DPO", "  # RewardTrainer takes the same rows"),
+    "preference-implicit": ("Reward", ""),
+    "unpaired": ("KTO", ""),
+    "prompt-completion": ("SFT", ""),
+    "language-modelling": ("SFT", ""),
+}
 
 
 @require_GET
@@ -105,7 +116,8 @@ def _shares(card: dict[str, Any]) -> list[dict[str, Any]]:
 def snippet(row: DatasetVersion, origin: str) -> str:
     """Python that loads this version's training files, with their checksums beside."""
     files = [file for file in datasets.files_of(row) if file.split]
-    shape = next((name for name in ("preference-conversational", "preference") if _has(files, name)), "raw")
+    present = {file.shape for file in files}
+    shape = next((name for name in (*TRAINERS, *SHAPES) if name in present), "raw")
     of_shape = [file for file in files if file.shape == shape]
     file_format = "parquet" if any(file.format == "parquet" for file in of_shape) else "jsonl"
     folder = f"{shape}/{file_format}"
@@ -118,18 +130,15 @@ def snippet(row: DatasetVersion, origin: str) -> str:
         *(f'    "{split}": "{folder}/data/{split}-*.{file_format}",' for split in _splits(of_shape, file_format)),
         "})",
     ]
-    if shape != "raw":
+    if shape in TRAINERS:
+        name, also = TRAINERS[shape]
         lines += [
             "",
-            "from trl import DPOConfig, DPOTrainer  # RewardTrainer takes the same rows",
+            f"from trl import {name}Config, {name}Trainer{also}",
             "",
-            'trainer = DPOTrainer("your-model", args=DPOConfig(output_dir="out"), train_dataset=data["train"])',
+            f'trainer = {name}Trainer("your-model", args={name}Config(output_dir="out"), train_dataset=data["train"])',
         ]
     return "\n".join(lines)
-
-
-def _has(files: list[VersionFile], shape: str) -> bool:
-    return any(file.shape == shape for file in files)
 
 
 def _splits(files: list[VersionFile], file_format: str) -> list[str]:

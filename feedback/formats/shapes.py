@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,12 +18,10 @@ from feedback.formats.records import Message
 from feedback.formats.splits import SPLITS, prompt_hash
 from feedback.questions import Question, strength
 
-ShapeName = Literal["preference", "preference-conversational", "raw"]
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+COMPLETIONS = pa.list_(pa.struct([("content", pa.string()), ("model", pa.string())]))
 
-_MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-_COMPLETIONS = pa.list_(pa.struct([("content", pa.string()), ("model", pa.string())]))
-
-_PREFERENCE_EXTRAS = [
+PREFERENCE_EXTRAS = [
     ("strength", pa.int8()),
     ("margin", pa.float64()),
     ("soft_label", pa.float64()),
@@ -48,7 +46,7 @@ class Shape:
 def _preference_schema(prompt: pa.DataType, completion: pa.DataType) -> pa.Schema:
     ids = [("id", pa.string()), ("prompt_id", pa.string())]
     texts = [("prompt", prompt), ("chosen", completion), ("rejected", completion)]
-    return pa.schema([*ids, *texts, *_PREFERENCE_EXTRAS])
+    return pa.schema([*ids, *texts, *PREFERENCE_EXTRAS])
 
 
 PREFERENCE = Shape(
@@ -58,7 +56,7 @@ PREFERENCE = Shape(
 )
 PREFERENCE_CONVERSATIONAL = Shape(
     "preference-conversational",
-    _preference_schema(_MESSAGES, _MESSAGES),
+    _preference_schema(MESSAGES, MESSAGES),
     "Explicit-prompt preferences as chat messages: one row per chosen and rejected pair.",
 )
 
@@ -67,8 +65,8 @@ _RAW_COLUMNS = [
     ("instance_id", pa.string()),
     ("external_id", pa.string()),
     ("prompt_id", pa.string()),
-    ("prompt", _MESSAGES),
-    ("completions", _COMPLETIONS),
+    ("prompt", MESSAGES),
+    ("completions", COMPLETIONS),
     ("source", pa.string()),
     ("annotator", pa.string()),
     ("order", pa.string()),
@@ -78,12 +76,15 @@ _RAW_COLUMNS = [
     ("annotated_at", pa.timestamp("us", tz="UTC")),
     ("answers", pa.string()),
     ("rationale", pa.string()),
+    ("details", pa.string()),
+    ("meta", pa.string()),
     ("split", pa.string()),
 ]
 
 
 def raw_shape(questions: Sequence[Question]) -> Shape:
     """One row per annotation: everything said as JSON in ``answers``, and flat columns named after the questions.
+    ``details`` (what a judge or a source adds) and ``meta`` (of the instance) are JSON as well.
 
     The schema follows from the task's questions alone, so all files of a task agree.
     """
@@ -155,10 +156,16 @@ def _flat_answer(question: Question, answer: Mapping[str, Any], n: int) -> dict[
 
 def raw_row(questions: Sequence[Question], answers: Mapping[str, Mapping[str, Any]], **columns: Any) -> dict[str, Any]:
     """A row of :func:`raw_shape`. ``columns`` are its plain columns (``id``, ``prompt``, ``completions``, ``source``,
-    …); ``prompt_id`` is filled in. Raises KeyError without ``prompt`` or ``completions``."""
+    …); ``prompt_id`` is filled in, ``details`` and ``meta`` become JSON, null when there is nothing. Raises KeyError
+    without ``prompt`` or ``completions``."""
     flat = flat_answers(questions, answers, len(columns["completions"]))
-    text = json.dumps(answers, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    return {"prompt_id": prompt_hash(columns["prompt"]), **columns, "answers": text, **flat}
+    written = {name: _json(columns[name]) for name in ("details", "meta") if columns.get(name)}
+    plain = {name: value for name, value in columns.items() if name not in ("details", "meta")}
+    return {"prompt_id": prompt_hash(columns["prompt"]), **plain, **written, "answers": _json(answers), **flat}
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
 def prompt_text(prompt: Sequence[Message]) -> str:
@@ -185,7 +192,7 @@ def preference_row(
     annotator_count: int | None = None,
     agreement: float | None = None,
 ) -> dict[str, Any]:
-    """A row of :data:`PREFERENCE` or :data:`PREFERENCE_CONVERSATIONAL`.
+    """A row of :data:`PREFERENCE`, of :data:`PREFERENCE_CONVERSATIONAL`, or of the implicit-prompt shape.
 
     ``strength`` counts steps towards ``chosen`` (1 and up); ``margin`` (used by reward losses) defaults to it;
     ``soft_label`` is P(chosen is better); ``annotators`` are pseudonyms. Raises ValueError for an unknown split or a
@@ -213,5 +220,10 @@ def _pair_texts(shape: Shape, prompt: Sequence[Message], chosen: str, rejected: 
     if shape is PREFERENCE:
         return {"prompt": prompt_text(prompt), "chosen": chosen, "rejected": rejected}
     messages = [{"role": message["role"], "content": message["content"]} for message in prompt]
-    replies = {"chosen": chosen, "rejected": rejected}
-    return {"prompt": messages} | {key: [{"role": "assistant", "content": text}] for key, text in replies.items()}
+    replies = {
+        "chosen": [{"role": "assistant", "content": chosen}],
+        "rejected": [{"role": "assistant", "content": rejected}],
+    }
+    if shape is PREFERENCE_CONVERSATIONAL:
+        return {"prompt": messages, **replies}
+    return {key: [*messages, *chat] for key, chat in replies.items()}

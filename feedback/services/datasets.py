@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,12 +26,13 @@ from django.utils import timezone
 from pydantic import ValidationError
 
 from ..exceptions import FeedbackError, InvalidInput, KeyReused, WrongState
+from ..formats.shape_table import ordering_question
 from ..formats.shapes import Shape
 from ..formats.writers import Manifest, file_sha256, verify_folder, write_dataset
 from ..models import AuditEvent, DatasetState, DatasetVersion, Job, JobKind, PreferenceMix, Task, User
 from ..refinements import asks_refinement
 from . import jobs
-from .freezing import FreezeSpec, Pool, ordering_question, shape_of
+from .freezing import FreezeSpec, Pool, shape_of
 from .snapshot import snapshot
 
 RULES = {
@@ -272,9 +274,9 @@ def _flush_folder(path: Path) -> None:
 def card_of(version: DatasetVersion, pool: Pool) -> dict[str, Any]:
     """What the card says, once the first files are written; see :class:`feedback.formats.card.Card`."""
     tally, spec = pool.tally, pool.spec
-    used = tally.sources.total()
-    ties = tally.pairs["tie"] + tally.pairs["split"]
-    share = {f"{kind}_share": tally.sources[kind] / used if used else None for kind in ("human", "judge")}
+    by_source = _rows_by_source(pool)
+    used = by_source.total()
+    share = {f"{kind}_share": by_source[kind] / used if used else None for kind in ("human", "judge")}
     return {
         "title": f"{pool.task_name}, version {version.number}",
         "description": "Frozen by Tiebreak. A version never changes; its files are listed in manifest.json.",
@@ -285,13 +287,28 @@ def card_of(version: DatasetVersion, pool: Pool) -> dict[str, Any]:
         "question_versions": sorted(tally.question_versions),
         "annotators": _annotators(pool),
         "agreement": pool.agreement(),
-        "aggregation": RULES[spec.aggregation],
         **share,
-        "ties": f"{TIES[spec.ties]} ({ties:,} of {tally.pairs['all']:,} pairs)",
-        "ties_dropped": ties if spec.ties == "drop" else 0,
+        **_rules(pool),
         "consent": "not recorded",
         "notes": _notes(pool),
         "counts": _counts(pool),
+    }
+
+
+def _rows_by_source(pool: Pool) -> Counter[str]:
+    """Pairs by whose comparisons they rest on; annotations where nothing is compared."""
+    return pool.tally.sources if pool.question or pool.tally.refinements else pool.tally.said
+
+
+def _rules(pool: Pool) -> dict[str, Any]:
+    tally, spec = pool.tally, pool.spec
+    if pool.question is None:
+        return {"aggregation": "none: nothing is compared, every annotation stands for itself", "ties": "none"}
+    ties = tally.pairs["tie"] + tally.pairs["split"]
+    return {
+        "aggregation": RULES[spec.aggregation],
+        "ties": f"{TIES[spec.ties]} ({ties:,} of {tally.pairs['all']:,} pairs)",
+        "ties_dropped": ties if spec.ties == "drop" else 0,
     }
 
 
@@ -314,16 +331,19 @@ def _counts(pool: Pool) -> dict[str, Any]:
         "pairs": dict(tally.pairs),
         "dropped": dict(tally.dropped),
         "refinements": tally.refinements,
-        "rows_by_source": dict(tally.sources),
+        "rows_by_source": dict(_rows_by_source(pool)),
         "questions_version": pool.questions_version,
     }
 
 
 def _notes(pool: Pool) -> list[str]:
     spec, tally = pool.spec, pool.tally
+    pairs = (
+        f"{_votes_needed(spec.min_annotations)} A pair is left out when more than half of its annotators "
+        "say that both are bad; cannot judge is no vote."
+    )
     notes = [
-        f"At least {spec.min_annotations} votes per pair. A pair is left out when more than half of its annotators "
-        "say that both are bad; cannot judge is no vote.",
+        *([pairs] if pool.question else []),
         f"Splits by prompt hash with fractions {', '.join(map(str, spec.splits))} and seed {spec.seed}: a prompt is "
         "never in two splits.",
     ]
@@ -336,6 +356,10 @@ def _notes(pool: Pool) -> list[str]:
         )
     left = {**tally.dropped, "no preference in its answers": tally.not_a_preference}
     return notes + [f"Left out, {reason}: {count:,}." for reason, count in sorted(left.items()) if count]
+
+
+def _votes_needed(minimum: int) -> str:
+    return "One vote is enough for a pair." if minimum == 1 else f"At least {minimum} votes per pair."
 
 
 def folder_of(version: DatasetVersion) -> Path:

@@ -7,9 +7,8 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import groupby
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from django.db.models import Count, QuerySet
@@ -17,17 +16,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..aggregation import Votes, dawid_skene, krippendorff_alpha
 from ..exceptions import InvalidInput
-from ..formats.shapes import PREFERENCE, PREFERENCE_CONVERSATIONAL, Shape, preference_row, raw_row, raw_shape
+from ..formats.shape_table import SHAPES, ShapeName, ordering_question
+from ..formats.shapes import Shape
 from ..formats.splits import split_of
 from ..models import Annotation, AnnotationState, Annotator, Instance, Task
 from ..preferences import TIE, A, B, Comparison, Drop, Outcome, Pair, comparisons, of_source, outcome
-from ..questions import PreferenceQuestion, Question, parse_questions
+from ..questions import Question, parse_questions
 from ..refinements import Critic, Refinement, asks_refinement, refinements
+from .shaping import ROWS, Held, Said, Subject, source_of
 from .snapshot import Snapshot
 
-ShapeName = Literal["preference", "preference-conversational", "raw"]
 ALPHA_ITEMS = 20_000  # more do not narrow the interval visibly; a seeded sample of this size bounds memory
-LETTERS = "abcdefghijkl"
 BOOTSTRAP = 500
 
 
@@ -43,7 +42,7 @@ class FreezeSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shapes: tuple[ShapeName, ...] = Field(default=("preference",), min_length=1, max_length=3)
+    shapes: tuple[ShapeName, ...] = Field(default=("preference",), min_length=1, max_length=len(SHAPES))
     formats: tuple[Literal["jsonl", "parquet"], ...] = Field(default=("jsonl", "parquet"), min_length=1, max_length=2)
     question: str = Field(default="", max_length=64)
     aggregation: Literal["majority", "dawid-skene"] = "majority"
@@ -68,42 +67,6 @@ class FreezeSpec(BaseModel):
         return tuple(dict.fromkeys(names))
 
 
-def ordering_question(questions: Sequence[Question], name: str) -> Question | None:
-    """The question whose answers order completions: the named one, else the first preference, else ranking."""
-    if name:
-        return next((one for one in questions if one.name == name and one.kind in ("preference", "ranking")), None)
-    preference = next((one for one in questions if one.kind == "preference"), None)
-    return preference or next((one for one in questions if one.kind == "ranking"), None)
-
-
-class Said(NamedTuple):
-    """One annotation as the freeze reads it."""
-
-    instance_id: int
-    annotator_id: int
-    source: str
-    answers: dict[str, Any]
-    details: dict[str, Any]
-    public_id: Any
-    order: list[int]
-    guideline: int | None
-    questions_version: int
-    active_ms: int
-    submitted_at: datetime
-
-
-class Held(NamedTuple):
-    """One instance as the freeze reads it."""
-
-    pk: int
-    public_id: Any
-    external_id: str
-    prompt: list[dict[str, Any]]
-    completions: list[dict[str, Any]]
-    prompt_hash: str
-    anonymous: bool
-
-
 @dataclass
 class Tally:
     """What the card counts, gathered while the first files are written."""
@@ -114,6 +77,7 @@ class Tally:
     pairs: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
+    said: Counter[str] = field(default_factory=Counter)
     annotators: dict[str, set[int]] = field(default_factory=dict)
     guidelines: set[int] = field(default_factory=set)
     question_versions: set[int] = field(default_factory=set)
@@ -137,6 +101,7 @@ class Pool:
             pk: Annotator(pk=pk, public_id=public_id, kind=kind, name=name)
             for pk, public_id, kind, name in source.rows(people.values_list("pk", "public_id", "kind", "name"))
         }
+        self.pseudonyms = {pk: annotator.pseudonym for pk, annotator in self.annotators.items()}
         self.tally = Tally()
         self._surveyed = False
         self._alpha = _Reservoir(spec.seed)
@@ -154,8 +119,7 @@ class Pool:
         groups = groupby(annotations, key=lambda said: said.instance_id)
         waiting = next(groups, None)
         for row in self._source.rows(self._instances(), chunk=200):
-            *plain, meta = row
-            held = Held._make((*plain, bool(meta.get("anonymous_annotators"))))
+            held = Held._make(row)
             while waiting is not None and waiting[0] < held.pk:
                 waiting = next(groups, None)  # annotations of an instance that was removed
             if waiting is not None and waiting[0] == held.pk:
@@ -200,7 +164,11 @@ class Pool:
         for seen, (held, said) in enumerate(self.labelled()):
             wanted = self.wanted(held)
             for pair, both in sorted(self.compared(held, said).items()):
-                votes.add((held.pk, pair), of_source(both, wanted) if wanted else [], anonymous=held.anonymous)
+                votes.add(
+                    (held.pk, pair),
+                    of_source(both, wanted) if wanted else [],
+                    anonymous=bool(held.meta.get("anonymous_annotators")),
+                )
             if seen % 1_000 == 0:
                 yield seen
         self._posterior, self._soft = votes.aggregated()
@@ -209,11 +177,12 @@ class Pool:
         """Count one instance for the card."""
         self.tally.instances += 1
         self.tally.unlabelled += not said
-        self.tally.not_a_preference += bool(said) and not pairs
+        self.tally.not_a_preference += bool(said) and not pairs and self.question is not None
         for both in pairs.values():
             self._agree(both)
         for one in said:
             self.tally.annotations += 1
+            self.tally.said["judge" if one.source == "judge" else "human"] += 1
             self.tally.annotators.setdefault(one.source, set()).add(one.annotator_id)
             self.tally.question_versions.add(one.questions_version)
             if one.guideline is not None:
@@ -235,12 +204,11 @@ class Pool:
             self.tally.dropped[result] += 1
             return
         self.tally.pairs["all"] += 1
-        kind = "judge" if result.used[0].source == "judge" else "human"
         if result.label == TIE:
             self.tally.pairs["split" if result.split else "tie"] += 1
             if self.spec.ties == "drop":
                 return
-        self.tally.sources[kind] += 1
+        self.tally.sources[source_of(result)] += 1
 
     def _result(self, held: Held, pair: Pair, said: list[Comparison], wanted: str) -> Outcome | Drop:
         row = self._posterior.get((held.pk, pair))
@@ -250,96 +218,40 @@ class Pool:
     def rows(self, shape: Shape) -> Iterator[dict[str, Any]]:
         """The rows of one shape, by instance. The first call that is read to its end also fills :attr:`tally`."""
         first, self._surveyed = not self._surveyed, True
+        make = ROWS[shape.name]
         for held, said in self.labelled():
-            pairs = self.compared(held, said) if first or shape.name != "raw" else {}
+            pairs = self.compared(held, said)
             wanted = self.wanted(held)
             results = [(p, self._result(held, p, both, wanted)) for p, both in sorted(pairs.items())] if wanted else []
             if first:
                 self._survey(held, said, pairs)
                 for _, result in results:
                     self._count(result)
-            refined = self._refinements(held, said, wanted) if wanted and (first or shape.name != "raw") else []
+            refined = self._refinements(held, said, wanted) if wanted else []
             if first:
                 self.tally.refinements += len(refined)
                 self.tally.sources.update(one.source for one in refined)
-            split = split_of(held.prompt_hash, self.spec.splits, self.spec.seed)
-            if shape.name == "raw":
-                yield from (self._raw(shape, held, one, split) for one in said if self._is_wanted(held, one))
-            else:
-                yield from self._preferences(shape, held, results, split)
-                yield from (self._refined(shape, held, n, one, split) for n, one in enumerate(refined))
+            if wanted:
+                yield from make(shape, self._subject(held, said, results, refined))
 
-    def _is_wanted(self, held: Held, one: Said) -> bool:
+    def _subject(
+        self, held: Held, said: list[Said], results: list[tuple[Pair, Outcome | Drop]], refined: list[Refinement]
+    ) -> Subject:
+        kept = [
+            (pair, result)
+            for pair, result in results
+            if isinstance(result, Outcome) and (result.label != TIE or self.spec.ties == "keep-half")
+        ]
         wanted = self.wanted(held)
-        return wanted == "any" or wanted == ("judge" if one.source == "judge" else "human")
-
-    def _preferences(
-        self, shape: Shape, held: Held, results: list[tuple[Pair, Outcome | Drop]], split: str
-    ) -> Iterator[dict[str, Any]]:
-        for pair, result in results:
-            if isinstance(result, Outcome) and (result.label != TIE or self.spec.ties == "keep-half"):
-                yield self._preference(shape, held, pair, result, split)
-
-    def _preference(self, shape: Shape, held: Held, pair: Pair, result: Outcome, split: str) -> dict[str, Any]:
-        tie = result.label == TIE
-        first, second = pair if result.label != B else pair[::-1]
-        towards = result.strength if result.label == B else -result.strength
-        row = preference_row(
-            shape,
-            id=str(held.public_id) if len(held.completions) == 2 else f"{held.public_id}-{pair[0]}-{pair[1]}",
-            prompt=held.prompt,
-            chosen=str(held.completions[first]["content"]),
-            rejected=str(held.completions[second]["content"]),
-            split=split,
-            strength=max(1, round(towards)),
-            margin=0.0 if tie else max(0.0, towards),
-            soft_label=0.5 if tie else result.p_a if result.label == A else 1 - result.p_a,
-            source="judge" if result.used[0].source == "judge" else "human",
-            annotators=[self.annotators[one.annotator].pseudonym for one in result.used],
-            agreement=result.agreement,
-        )
-        return row | {"strength": 0} if tie else row
+        counted = [one for one in said if wanted == "any" or (one.source == "judge") == (wanted == "judge")]
+        split = split_of(held.prompt_hash, self.spec.splits, self.spec.seed)
+        return Subject(held, counted, kept, refined, split, self.questions, self.pseudonyms)
 
     def _refinements(self, held: Held, said: list[Said], wanted: str) -> list[Refinement]:
         if self.spec.refinements != "chosen":
             return []
         critics = [Critic(one.annotator_id, one.source, one.answers) for one in said]
         return refinements(self.questions, critics, [str(one["content"]) for one in held.completions], wanted)
-
-    def _refined(self, shape: Shape, held: Held, number: int, refined: Refinement, split: str) -> dict[str, Any]:
-        return preference_row(
-            shape,
-            id=f"{held.public_id}-refined-{refined.index}-{number}",
-            prompt=held.prompt,
-            chosen=refined.text,
-            rejected=str(held.completions[refined.index]["content"]),
-            split=split,
-            source=refined.source,
-            annotators=[self.annotators[one].pseudonym for one in refined.annotators],
-        )
-
-    def _raw(self, shape: Shape, held: Held, one: Said, split: str) -> dict[str, Any]:
-        known = [question for question in self.questions if _fits(question, one.answers.get(question.name))]
-        row = raw_row(
-            known,
-            one.answers,
-            id=str(one.public_id),
-            instance_id=str(held.public_id),
-            external_id=held.external_id,
-            prompt=[{"role": message["role"], "content": message["content"]} for message in held.prompt],
-            completions=[{"content": each["content"], "model": each.get("model")} for each in held.completions],
-            source=one.source,
-            annotator=self.annotators[one.annotator_id].pseudonym,
-            order="".join(LETTERS[index] for index in one.order),
-            guideline_version=one.guideline,
-            questions_version=one.questions_version,
-            active_seconds=one.active_ms / 1000 if one.active_ms else None,
-            annotated_at=one.submitted_at,
-            rationale=one.details.get("rationale"),
-            split=split,
-        )
-        names = set(shape.schema.names)
-        return {name: value for name, value in row.items() if name in names}
 
     def agreement(self) -> list[dict[str, Any]]:
         """The card's figures: Krippendorff's alpha of people with its interval, and raw agreement."""
@@ -353,21 +265,12 @@ class Pool:
         return figures
 
 
-def _fits(question: Question, answer: Any) -> bool:
-    """Whether an answer, maybe made under earlier questions, still has this question's form."""
-    if not isinstance(answer, dict):
-        return False
-    return not isinstance(question, PreferenceQuestion) or answer.get("value") in question.values()
-
-
-def shape_of(name: ShapeName, questions: Sequence[Question], spec: FreezeSpec) -> Shape:
-    """The export shape of a name. Raises InvalidInput when nothing that the task asks makes pairs."""
-    if name == "raw":
-        return raw_shape(questions)
-    refined = spec.refinements == "chosen" and asks_refinement(questions)
-    if not refined and ordering_question(questions, "") is None:
-        raise InvalidInput("This task asks neither a preference nor a ranking; freeze the raw annotations instead.")
-    return PREFERENCE if name == "preference" else PREFERENCE_CONVERSATIONAL
+def shape_of(name: str, questions: Sequence[Question], spec: FreezeSpec) -> Shape:
+    """The export shape of a name. Raises InvalidInput when these questions do not produce it as ``spec`` wants it."""
+    kind = SHAPES[name]
+    if not kind.fits(questions, spec.refinements == "chosen" and asks_refinement(questions)):
+        raise InvalidInput(errors={"shapes": f"The shape {name} needs a task that asks {kind.needs}."})
+    return kind.of(questions)
 
 
 class _Reservoir:

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from feedback.exceptions import FeedbackError
+from feedback.formats.shape_table import SHAPES
 from feedback.models import DatasetState, Task
 from feedback.services import datasets
 
@@ -19,7 +20,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("task", help="public id of the task")
-        parser.add_argument("--shape", action="append", choices=["preference", "preference-conversational", "raw"])
+        parser.add_argument("--shape", action="append", choices=list(SHAPES))
         parser.add_argument("--format", action="append", choices=["parquet", "jsonl"])
         parser.add_argument("--sources", choices=["any", "human", "judge", "mix"], default="any")
         parser.add_argument("--mix", help="public id of a preference mix, with --sources mix")
