@@ -7,9 +7,10 @@ from functools import wraps
 from typing import Any, Concatenate
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 
 from feedback.exceptions import Forbidden
 from feedback.models import Membership, Project, Task, User
@@ -72,3 +73,9 @@ def task_from(request: HttpRequest, project: Project) -> Task | None:
         return get_object_or_404(tasks, public_id=UUID(wanted))
     except ValueError as error:
         raise Http404 from error
+
+
+def no_task_yet(request: HttpRequest, project: Project) -> HttpResponse:
+    """Where a page about a task leads while the project has none: to making one."""
+    messages.info(request, "This needs a task. Create the first one here.")
+    return redirect("task-create", project.public_id)

@@ -59,7 +59,9 @@ def render(run: Run) -> str:
 
 def _data(run: Run) -> list[tuple[str, object]]:
     splits = run.preflight.get("splits", {})
-    used = ", ".join(f"{split} {report['kept']:,}" for split, report in splits.items() if "kept" in report)
+    used = ", ".join(
+        f"{split} {report['kept']:,} of {report['rows']:,}" for split, report in splits.items() if "kept" in report
+    )
     return [
         ("Dataset version", f"{run.version.number} (`{run.version.public_id}`)"),
         ("Data SHA-256", f"`{run.version.sha256}`" if run.version.sha256 else "not recorded"),

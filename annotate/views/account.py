@@ -113,7 +113,7 @@ def _welcome(request: HttpRequest, found: Invitation) -> HttpResponse:
             user = User.objects.create_user(found.email, form.cleaned_data["password"], name=form.cleaned_data["name"])
             membership = people.accept(found, user)
     except IntegrityError as error:  # the form was sent twice at once
-        raise WrongState("This invitation was just used. Log in with the password you chose.") from error
+        raise WrongState("This invitation was just used. Sign in with the password you chose.") from error
     login(request, user, backend=BACKEND)
     return _enter(membership)
 
@@ -124,7 +124,7 @@ def _switch(request: HttpRequest, found: Invitation) -> HttpResponse:
         logout(request)
         return redirect(request.path)
     if request.method == "POST":
-        raise WrongState("Log in with the invited address first.")
+        raise WrongState("Sign in with the invited address first.")
     return render(request, "people/invitation.html", {"invitation": found, "other": True})
 
 

@@ -16,7 +16,7 @@ from feedback.models import DatasetState, DatasetVersion, Project
 from feedback.services import datasets
 from feedback.services.datasets import VersionFile
 
-from ..access import in_project, task_from, user_of
+from ..access import in_project, no_task_yet, task_from, user_of
 from ..downloads import send_file
 from ..forms.datasets import FreezeForm
 from .jobs import job_context
@@ -50,7 +50,7 @@ def dataset_list(request: HttpRequest, project: Project) -> HttpResponse:
 def dataset_create(request: HttpRequest, project: Project) -> HttpResponse:
     task = task_from(request, project)
     if task is None:
-        raise Http404
+        return no_task_yet(request, project)
     form = FreezeForm(task, request.POST or None)
     if form.is_valid():
         try:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -17,7 +17,7 @@ from feedback.services import budget
 from routing.models import Arm, PlanState, RoutingDecision, RoutingPlan
 from routing.services import applying, pilots, planning
 
-from ..access import in_project, task_from, user_of
+from ..access import in_project, no_task_yet, task_from, user_of
 from ..forms.fields import plain_amount
 from ..forms.routing import PilotForm, PlanForm, strategy_words
 from .jobs import job_context
@@ -86,7 +86,7 @@ def _predicted(row: RoutingPlan) -> str:
 def plan_create(request: HttpRequest, project: Project) -> HttpResponse:
     task = task_from(request, project)
     if task is None:
-        raise Http404
+        return no_task_yet(request, project)
     left = budget.budget_of(task).left_micros
     initial = {"budget": left - left % 10_000}
     form = PlanForm(project, _posted(request), initial=initial)
@@ -113,7 +113,7 @@ def _posted(request: HttpRequest) -> Any:
 def pilot_start(request: HttpRequest, project: Project) -> HttpResponse:
     task = task_from(request, project)
     if task is None:
-        raise Http404
+        return no_task_yet(request, project)
     form = PilotForm(project, request.POST)
     if form.is_valid():
         data = form.cleaned_data

@@ -17,7 +17,7 @@ from training import services
 from training.base_models import base_models
 from training.curves import GROUPS, curves
 from training.ingest import log_tail, words
-from training.models import Run
+from training.models import Objective, Run
 
 from ..access import in_project, user_of
 from ..forms.training import RunForm
@@ -135,7 +135,8 @@ def _context(project: Project, run: Run) -> dict[str, Any]:
         "slices": _slices(run),
         "splits": list(run.preflight.get("splits", {}).items()),
         "rendered": run.preflight.get("splits", {}).get("train", {}).get("rendered", []),
-        "settings": sorted((name.replace("_", " "), value) for name, value in _flat(run.config).items()),
+        "left_out": left_out(run),
+        "settings": sorted((name.replace("_", " "), value) for name, value in _flat(run).items()),
     }
 
 
@@ -149,9 +150,23 @@ def _slices(run: Run) -> list[dict[str, Any]]:
     ][:60]
 
 
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    options = config.get("objective_options") or {}
-    return {name: value for name, value in config.items() if name != "objective_options"} | options
+def left_out(run: Run) -> str:
+    """A sentence when a split lost a third of its rows or more to the length limit, else empty."""
+    lost = [
+        f"{report['rows'] - report['kept']:,} of {report['rows']:,} {split} rows"
+        for split, report in run.preflight.get("splits", {}).items()
+        if 3 * (report["rows"] - report["kept"]) >= report["rows"] > 0
+    ]
+    limit = run.config.get("max_length")
+    return f"Left out: {' and '.join(lost)}, most above {limit} tokens. A larger limit keeps them." if lost else ""
+
+
+def _flat(run: Run) -> dict[str, Any]:
+    """The settings that this objective reads."""
+    options = run.config.get("objective_options") or {}
+    if run.objective == Objective.BT:
+        options = {name: value for name, value in options.items() if name not in ("beta", "loss_type")}
+    return {name: value for name, value in run.config.items() if name != "objective_options"} | options
 
 
 def state_words(run: Run) -> str:

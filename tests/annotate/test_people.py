@@ -90,7 +90,7 @@ def test_an_invitation_is_of_no_use_to_somebody_else(cast: Cast, browser: Any) -
 
 def test_a_visitor_without_login_cannot_take_a_known_persons_invitation(cast: Cast, browser: Any) -> None:
     url = invite(cast, "outsider@example.org", "owner")
-    assert "Log in" in browser().get(url).content.decode()
+    assert "Sign in" in browser().get(url).content.decode()
     assert browser().post(url, GOOD).status_code == 409
     cast.outsider.refresh_from_db()
     assert not cast.outsider.has_usable_password()

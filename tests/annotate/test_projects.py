@@ -76,3 +76,11 @@ def test_the_list_asks_a_fixed_number_of_queries(cast: Cast, browser: Any, djang
     client = browser(cast.owner)
     with django_assert_max_num_queries(6):
         assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["dataset-create", "plan-create"])
+def test_a_page_about_a_task_leads_to_making_the_first_one(cast: Cast, browser: Any, name: str) -> None:
+    empty = people.create_project("Empty", owner=cast.owner)
+    response = browser(cast.owner).get(reverse(name, args=[empty.public_id]), follow=True)
+    assert response.redirect_chain == [(reverse("task-create", args=[empty.public_id]), 302)]
+    assert "This needs a task" in response.content.decode()

@@ -186,3 +186,12 @@ def test_long_lists_have_a_next_page(cast: Any, browser: Browser) -> None:
     assert "Run 55" in page
     assert ">Run 5<" in client.get(url(cast, "?before=6")).content.decode()
     assert client.get(url(cast, "?before=" + "9" * 99)).status_code == 200
+
+
+def test_a_run_that_left_most_rows_out_says_so(cast: Any, browser: Browser) -> None:
+    run = finished_run(cast)
+    split = {"rows": 337, "kept": 52, "truncated": {"count": 0}, "dropped": [], "tokens": 1, "longest": 9}
+    Run.objects.filter(pk=run.pk).update(preflight={"splits": {"train": split | {"kept": 337}, "test": split}})
+    body = browser(cast.viewer).get(url(cast, f"{run.public_id}/")).content.decode()
+    assert "Left out: 285 of 337 test rows" in body
+    assert "train rows" not in body

@@ -99,7 +99,7 @@ def test_the_loop(visitors: Visitors, worker: Worker, base_model: str, tmp_path:
 def sign_in(page: Page, link: str) -> None:
     page.goto(link)
     page.reload()  # opening the link does not use it up
-    press_button(page, "Log in")
+    press_button(page, "Sign in")
     expect(page.get_by_role("heading", level=1)).to_have_text("Projects")
 
 
@@ -107,7 +107,7 @@ def be_refused(visitors: Visitors, link: str) -> None:
     visitors.faults.expected.append("status of 410")
     page = visitors.page()
     page.goto(link)
-    press_button(page, "Log in")
+    press_button(page, "Sign in")
     expect(page.get_by_role("heading", level=1)).to_have_text("This link does not work any more")
 
 

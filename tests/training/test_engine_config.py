@@ -28,6 +28,8 @@ def test_defaults_fill_what_is_left_out(raw: dict[str, Any]) -> None:
         ({"epochs": 0}, "epochs: input should be greater than 0"),
         ({"epochs": "3"}, "epochs: input should be a valid integer"),
         ({"learning_rate": -1}, "learning_rate"),
+        ({"evaluate_every": 2**70}, "evaluate_every: input should be less than"),
+        ({"objective_options": {"beta": 1e308}}, "objective_options.beta: input should be less than"),
         ({"learnin_rate": 1e-3}, "learnin_rate: extra inputs are not permitted"),
         ({"schema": 2}, "schema"),
         ({"warmup_steps": 1.5}, "warmup_steps: must be a whole number"),

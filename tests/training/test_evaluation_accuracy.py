@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.evaluation.accuracy import ScoredPair, accuracy, bootstrap_interval, length_gap, points, slices
+from training.evaluation.accuracy import (
+    ScoredPair,
+    accuracy,
+    bootstrap_interval,
+    length_gap,
+    points,
+    slices,
+    wilson_interval,
+)
 from training.evaluation.report import evaluate_pairs
 
 
@@ -84,3 +92,13 @@ def test_the_whole_report_is_plain_json_even_of_nothing() -> None:
 
     for pairs in ([], [pair(1, 0), pair(0, 3)]):
         json.dumps(evaluate_pairs(pairs), allow_nan=False)
+
+
+def test_wilson_by_hand() -> None:
+    assert wilson_interval(1.0, 5) == pytest.approx((0.5655, 1.0), abs=1e-4)
+    assert wilson_interval(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+
+
+def test_few_prompts_that_all_agree_are_no_certainty() -> None:
+    report = accuracy([pair(2, 1, prompt=name) for name in "abcde"])
+    assert (report["low"], report["high"]) == pytest.approx((0.5655, 1.0), abs=1e-4)

@@ -16,7 +16,7 @@ _WEIGHTLESS = {
     *("reference_model", "base_model", "data"),
 }
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
 
 
 class _Strict(BaseModel):
@@ -26,10 +26,10 @@ class _Strict(BaseModel):
 class ObjectiveOptions(_Strict):
     """Numbers that the objectives read; each objective ignores those that are not its own."""
 
-    beta: float = Field(0.1, gt=0)
+    beta: float = Field(0.1, gt=0, le=100)
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    centring: float = Field(0.0, ge=0)
-    margin_scale: float = Field(0.0, ge=0)
+    centring: float = Field(0.0, ge=0, le=100)
+    margin_scale: float = Field(0.0, ge=0, le=100)
     loss_type: Literal["sigmoid", "hinge", "ipo"] = "sigmoid"
 
 
@@ -69,10 +69,10 @@ class RunConfig(_Strict):
     gradient_accumulation: Positive = 1
     epochs: Positive = 1
     max_steps: Positive | None = None
-    learning_rate: float = Field(5e-5, gt=0)
-    warmup_steps: float = Field(0.0, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
+    learning_rate: float = Field(5e-5, gt=0, le=10)
+    warmup_steps: float = Field(0.0, ge=0, le=1e9)
+    weight_decay: float = Field(0.0, ge=0, le=10)
+    max_grad_norm: float = Field(1.0, gt=0, le=1e6)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     seed: int = Field(0, ge=0, lt=2**31)
     checkpoint_every: Positive = 50

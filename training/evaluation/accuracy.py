@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _ALPHA = 0.05
+_Z = 1.959963984540054
+_FEW_PROMPTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,9 @@ def points(pairs: Sequence[ScoredPair]) -> Floats:
 def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 1000) -> dict[str, float | int | None]:
     """Exact accuracy k/N with a 95% bootstrap interval over prompts.
 
+    With fewer than 30 prompts a bootstrap is too narrow, and a point where all agree: the interval is then widened to
+    Wilson's (1927) with prompts as trials.
+
     Returns `accuracy`, `correct` (k, may end in .5), `pairs` (N, without labelled ties), `label_ties`, `model_ties`,
     `prompts`, `low`, `high`. Accuracy and interval are None where N = 0.
     """
@@ -45,6 +50,9 @@ def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 100
     decided = ~np.isnan(earned)
     kept, prompts = earned[decided], [pair.prompt_id for pair, use in zip(pairs, decided, strict=True) if use]
     low, high = bootstrap_interval(kept, prompts, seed=seed, resamples=resamples)
+    if low is not None and high is not None and len(set(prompts)) < _FEW_PROMPTS:
+        wilson = wilson_interval(float(kept.mean()), len(set(prompts)))
+        low, high = min(low, wilson[0]), max(high, wilson[1])
     return {
         "accuracy": float(kept.sum()) / len(kept) if len(kept) else None,
         "correct": float(kept.sum()),
@@ -55,6 +63,14 @@ def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 100
         "low": low,
         "high": high,
     }
+
+
+def wilson_interval(share: float, trials: int) -> tuple[float, float]:
+    """Wilson's score interval (95%) of a share seen in ``trials`` > 0 trials, within [0, 1]."""
+    spread = _Z**2 / trials
+    centre = (share + spread / 2) / (1 + spread)
+    half = _Z / (1 + spread) * (share * (1 - share) / trials + spread / (4 * trials)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def bootstrap_interval(

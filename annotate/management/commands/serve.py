@@ -43,7 +43,7 @@ class Command(BaseCommand):
         port = free_port(options["host"], options["port"])
         address = f"http://{options['host'].replace('127.0.0.1', 'localhost')}:{port}"
         self.stdout.write(f"\n  Tiebreak     {address}/")
-        self.stdout.write(f"  Log in once  {address}/account/link/{LoginLink.make(admin, LINK_LIFETIME)}")
+        self.stdout.write(f"  Sign in once  {address}/account/link/{LoginLink.make(admin, LINK_LIFETIME)}")
         self.stdout.write(f"  Data         {settings.VAR_DIR}\n  Stop         Ctrl+C\n\n", ending="")
         self.stdout.flush()
         supervise(processes(options["host"], port))

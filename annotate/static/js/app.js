@@ -50,6 +50,17 @@ function onChange(event) {
   }
 }
 
+/* A double click sends a form once. */
+const TWICE_MS = 3000;
+
+function onSubmit(event) {
+  const form = event.target;
+  if (form.method !== "post" || event.defaultPrevented) return;
+  const now = Date.now();
+  if (now - Number(form.dataset.sentAt ?? 0) < TWICE_MS) return void event.preventDefault();
+  form.dataset.sentAt = String(now);
+}
+
 function wireHtmx() {
   document.addEventListener("htmx:configRequest", (event) => {
     event.detail.headers["X-CSRFToken"] = csrf();
@@ -76,6 +87,10 @@ function explain(status) {
 
 document.addEventListener("click", onClick);
 document.addEventListener("change", onChange);
+document.addEventListener("submit", onSubmit);
+window.addEventListener("pageshow", () => {
+  for (const form of document.forms) delete form.dataset.sentAt;
+});
 wireHtmx();
 restoreDensity();
 toasts.wire();
