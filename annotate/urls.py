@@ -9,6 +9,7 @@ from .views import (
     datasets,
     errors,
     imports,
+    instance,
     instances,
     jobs,
     judge,
@@ -65,7 +66,8 @@ urlpatterns = [
     path("label/annotation/<uuid:annotation>/draft/", label.edit_draft, name="annotation-draft"),
     # instances and imports
     path("p/<uuid:project>/instances/", instances.instances, name="instances"),
-    path("p/<uuid:project>/instances/<uuid:instance>/", instances.instance, name="instance"),
+    path("p/<uuid:project>/instances/change/", instances.instances_change, name="instances-change"),
+    path("p/<uuid:project>/instances/<uuid:instance>/", instance.instance, name="instance"),
     path("p/<uuid:project>/imports/new/", imports.import_new, name="import-new"),
     path("p/<uuid:project>/imports/<uuid:batch>/", imports.import_page, name="import"),
     path("p/<uuid:project>/imports/<uuid:batch>/run/", imports.import_run, name="import-run"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 
 from .models import JobKind
-from .services import datasets, importing, jobs, queue
+from .services import datasets, importing, jobs, queue, searching
 
 jobs.handles(JobKind.IMPORT)(importing.run_import)
 jobs.handles(JobKind.FREEZE)(datasets.run_freeze)
@@ -21,3 +21,4 @@ def sweep() -> None:
     jobs.reap()
     jobs.resend()
     queue.return_expired()
+    searching.index()

@@ -40,6 +40,7 @@ urlpatterns = [
     path(f"{PROJECT}annotations/<uuid:annotation>/undo/", AnnotationUndo.as_view(), name="api-undo"),
     # instances and imports
     path(f"{PROJECT}instances/", instances.Instances.as_view(), name="api-instances"),
+    path(f"{PROJECT}instances/change/", instances.InstancesChange.as_view(), name="api-instances-change"),
     path(f"{PROJECT}instances/<uuid:instance>/", instances.InstanceDetail.as_view(), name="api-instance"),
     path(f"{PROJECT}imports/", imports.ImportBatches.as_view(), name="api-imports"),
     path(f"{PROJECT}imports/<uuid:batch>/", imports.ImportDetail.as_view(), name="api-import"),

@@ -1,28 +1,50 @@
-"""The instances of a task, and all that was said of one."""
+"""The instances of a task: found, sorted, leafed through, and changed many at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.contrib import messages
+from django.core.cache import cache
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_GET, require_POST
 
-from feedback.models import Annotation, Instance, Project, Task
+from feedback.exceptions import InvalidInput
+from feedback.models import Annotator, Instance, Project, Task
 from feedback.models.tasks import text_of
-from feedback.questions import Question
-from feedback.services import finding
-from feedback.text import fault_of
+from feedback.services import curating, disagreeing, finding, leafing
 
-from ..access import in_project, task_from
-from ..markdown import render as render_markdown
+from ..access import in_project, task_from, user_of
 
 PAGE = 50
-LETTERS = "ABCDEFGHIJKL"
+MOST_COUNTED = 10_000
+SAMPLE = 300
+OF_THE_PAGE = ("task", "sort", "after", "before")
+WORDS = {
+    "q": "Text",
+    "state": "State",
+    "by": "Annotated by",
+    "disagreement": "Disagreement",
+    "external_id": "Id begins with",
+    "source": "Source",
+    "model": "Model",
+    "language": "Language",
+    "annotator": "Annotator",
+    "comments": "Comments",
+}
+CHOICES = {
+    "state": finding.STATES,
+    "by": finding.ANNOTATED_BY,
+    "disagreement": disagreeing.KINDS,
+    "comments": finding.COMMENTED,
+}
 
 
 @require_GET
@@ -34,53 +56,95 @@ def instances(request: HttpRequest, project: Project) -> HttpResponse:
         "active": "instances",
         "task": task,
         "tasks": project.tasks.order_by("name"),
-        "states": finding.STATES,
-        "annotated_by": finding.ANNOTATED_BY,
-        "wanted": {name: request.GET.get(name, "") for name in ("q", "state", "by")},
+        "wanted": request.GET,
+        "may_review": "review" in request.permissions,  # type: ignore[attr-defined]
     }
-    if task:
+    if task is None:
+        return render(request, "instances/instances.html", context)
+    context |= _form(request, task)
+    try:
         context |= _page(request, task)
+    except InvalidInput as error:
+        told = [(name, sentence) for name, sentence in error.errors.items()]
+        return render(request, "instances/instances.html", context | {"errors": told}, status=400)
     return render(request, "instances/instances.html", context)
 
 
 def _page(request: HttpRequest, task: Task) -> dict[str, Any]:
-    """One page of the instances that the filters find, by key, and the addresses of its neighbours."""
-    text = request.GET.get("q", "")
-    found = task.instances.none() if fault_of(text) else _found(request, task, text[:200])
+    """One page of the instances that the filters find, and the addresses of its neighbours."""
+    found, order = found_by(request.GET, task)
     before, after = _anchor(request, task, "before"), _anchor(request, task, "after")
-    if before:
-        rows = list(found.filter(pk__lt=before).order_by("-pk")[: PAGE + 1])[::-1]
-        more_before, more_after = len(rows) > PAGE, True
-        rows = rows[-PAGE:]
-    else:
-        rows = list(found.filter(pk__gt=after or 0).order_by("pk")[: PAGE + 1])
-        more_before, more_after = bool(after), len(rows) > PAGE
-        rows = rows[:PAGE]
+    counted = finding.with_counts(found)
+    leaf = leafing.leaf(counted, order, PAGE, anchor=before or after, backwards=before is not None)
+    total = found.order_by()[: MOST_COUNTED + 1].count()
+    query = query_of(request.GET)
     return {
-        "rows": [_row(instance) for instance in rows],
-        "total": found.count(),
-        "previous_url": _address(request, task, before=rows[0].public_id) if rows and more_before else "",
-        "next_url": _address(request, task, after=rows[-1].public_id) if rows and more_after else "",
+        "rows": [_row(instance) for instance in leaf.rows],
+        "total": min(total, MOST_COUNTED),
+        "more_than_total": total > MOST_COUNTED,
+        "query": query,
+        "sort": request.GET.get("sort", ""),
+        "narrowed": bool(_wanted(request.GET)),
+        "chips": _chips(request.GET),
+        "link": request.build_absolute_uri(f"{request.path}?{urlencode({'task': task.public_id})}&{query}".rstrip("&")),
+        "previous_url": _address(task, query, before=leaf.rows[0].public_id) if leaf.rows and leaf.before else "",
+        "next_url": _address(task, query, after=leaf.rows[-1].public_id) if leaf.rows and leaf.after else "",
     }
 
 
-def _found(request: HttpRequest, task: Task, text: str) -> QuerySet[Instance]:
-    state, by = request.GET.get("state", ""), request.GET.get("by", "")
-    return finding.with_counts(finding.find(task.instances.all(), text=text, state=state, by=by))
+def found_by(asked: QueryDict, task: Task) -> tuple[QuerySet[Instance], leafing.Order]:
+    """The instances that an address's filters find, and the order it asks for. Raises InvalidInput."""
+    return finding.find(task.instances.all(), _wanted(asked), task), leafing.Order.of(asked.get("sort", ""))
 
 
-def _anchor(request: HttpRequest, task: Task, name: str) -> int | None:
-    """The key of the instance that the page continues from; an unknown one means the first page."""
-    try:
-        wanted = UUID(request.GET.get(name, ""))
-    except ValueError:
+def _wanted(asked: QueryDict) -> finding.Filters:
+    return finding.parse(_plain(asked), also=OF_THE_PAGE)
+
+
+def _plain(asked: QueryDict) -> dict[str, str]:
+    return {name: str(value) for name, value in asked.items()}
+
+
+def query_of(asked: QueryDict, *without: str) -> str:
+    """The filters and the order of an address, as the query of another one."""
+    left_out = {"task", "after", "before", *without}
+    return urlencode([(name, value) for name, value in asked.items() if value and name not in left_out])
+
+
+def _anchor(request: HttpRequest, task: Task, name: str) -> Instance | None:
+    """The instance that the page continues from. Raises InvalidInput for one that is not the task's."""
+    asked = request.GET.get(name)
+    if not asked:
         return None
-    return task.instances.filter(public_id=wanted).values_list("pk", flat=True).first()
+    try:
+        wanted = UUID(asked)
+    except ValueError:
+        wanted = None
+    anchor = finding.with_counts(task.instances.all()).filter(public_id=wanted).first() if wanted else None
+    if anchor is None:
+        raise InvalidInput(errors={name: "This is not an instance of this task."})
+    return anchor
 
 
-def _address(request: HttpRequest, task: Task, **anchor: UUID) -> str:
-    kept = {name: request.GET[name] for name in ("q", "state", "by") if request.GET.get(name)}
-    return "?" + urlencode({"task": task.public_id, **kept, **anchor})
+def _address(task: Task, query: str, **anchor: UUID) -> str:
+    return "?" + "&".join(part for part in (urlencode({"task": task.public_id}), query, urlencode(anchor)) if part)
+
+
+def _chips(asked: QueryDict) -> list[dict[str, str]]:
+    """The filters in force, in words, each with the address without it."""
+    return [
+        {
+            "words": f"{WORDS.get(name, name.removeprefix(finding.META))}: {CHOICES.get(name, {}).get(value, value)}",
+            "url": _address_without(asked, name),
+        }
+        for name, value in _plain(asked).items()
+        if value and name not in OF_THE_PAGE
+    ]
+
+
+def _address_without(asked: QueryDict, name: str) -> str:
+    query = query_of(asked, name)
+    return "?" + (f"task={asked['task']}&{query}" if asked.get("task") else query)
 
 
 def _row(instance: Any) -> dict[str, Any]:
@@ -92,109 +156,86 @@ def _row(instance: Any) -> dict[str, Any]:
     }
 
 
-@require_GET
-@in_project("view")
-def instance(request: HttpRequest, project: Project, instance: UUID) -> HttpResponse:
-    rows = Instance.objects.filter(task__project=project).select_related("task", "batch")
-    row = get_object_or_404(rows, public_id=instance)
-    names = "review" in getattr(request, "permissions", ())
-    said = row.annotations.live().select_related("annotator", "guideline").order_by("source", "pk")  # type: ignore[attr-defined]
-    neighbours = row.task.instances.order_by("pk")
-    context = {
-        "project": project,
-        "active": "instances",
-        "instance": row,
-        "task": row.task,
-        "prompt": [{"role": m["role"], "html": render_markdown(text_of(m["content"]))} for m in row.prompt],
-        "completions": [
+def _form(request: HttpRequest, task: Task) -> dict[str, Any]:
+    """What the filters can be set to."""
+    names = "review" in request.permissions  # type: ignore[attr-defined]
+    people = Annotator.objects.filter(project=task.project).order_by("kind", "name")[:500]
+    seen = _seen(task)
+    return {
+        **{f"{name}_choices": choices for name, choices in CHOICES.items()},
+        "annotators": [(str(one.public_id), one.name if names else one.pseudonym) for one in people],
+        "seen": seen,
+        "meta_fields": [
             {
-                "letter": LETTERS[n],
-                "model": one.get("model"),
-                "words": len(text_of(one["content"]).split()),
-                "html": render_markdown(text_of(one["content"])),
+                "name": f"{finding.META}{key}",
+                "words": key,
+                "values": values,
+                "value": request.GET.get(f"meta.{key}", ""),
             }
-            for n, one in enumerate(row.completions)
+            for key, values in seen["meta"].items()
         ],
-        "annotations": [_said(one, row.task.parsed_questions, names=names) for one in said[:200]],
-        "previous": neighbours.filter(pk__lt=row.pk).order_by("-pk").first(),
-        "next": neighbours.filter(pk__gt=row.pk).first(),
-        "requests": row.requests.filter(Q(state="open")).order_by("pk"),
-        "meta": [(key, str(value)[:300]) for key, value in row.meta.items()],
+        "more_open": any(request.GET.get(name) for name in _MORE) or any(n.startswith("meta.") for n in request.GET),
     }
-    return render(request, "instances/instance.html", context)
 
 
-def _said(one: Annotation, questions: Sequence[Question], *, names: bool) -> dict[str, Any]:
+_MORE = ("source", "model", "language", "annotator", "comments", "external_id")
+
+
+def _seen(task: Task) -> dict[str, Any]:
+    """Values to suggest, from the first and last instances: sources, models, languages, metadata with few values."""
+    key = f"instances-seen:{task.pk}"
+    found: dict[str, Any] | None = cache.get(key)
+    if found is None:
+        found = _sampled(task)
+        cache.set(key, found, 60)
+    return found
+
+
+def _sampled(task: Task) -> dict[str, Any]:
+    rows = task.instances.values_list("source", "completions", "meta")
+    sample = [*rows.order_by("pk")[:SAMPLE], *rows.order_by("-pk")[:SAMPLE]]
+    meta: dict[str, Counter[str]] = {}
+    for _, _, told in sample:
+        for name, value in told.items():
+            for one in value if isinstance(value, list) else [value]:
+                if isinstance(one, (str, int, float, bool)) and len(str(one)) <= 60:
+                    meta.setdefault(name, Counter())[_as_asked(one)] += 1
+    few = {name: sorted(values) for name, values in sorted(meta.items()) if 1 <= len(values) <= 40}
     return {
-        "row": one,
-        "who": one.annotator.name if names else one.annotator.pseudonym,
-        "answers": [(question.title, line) for question in questions for line in answer_lines(question, one.answers)],
-        "order": " then ".join(LETTERS[index] for index in one.order),
-        "seconds": round(one.active_ms / 1000) if one.active_ms else None,
-        "judge": _judged(one.details) if one.source == "judge" else None,
-        "rationale": one.details.get("rationale", ""),
+        "source": sorted({source for source, _, _ in sample if source}),
+        "model": sorted({str(one["model"]) for _, all_of, _ in sample for one in all_of if one.get("model")})[:100],
+        "language": few.pop("lang", []),
+        "meta": dict(list(few.items())[:8]),
     }
 
 
-def _judged(details: dict[str, Any]) -> dict[str, Any]:
-    p_a = details.get("p_a")
-    orders = details.get("orders") or {}
-    shown = {"ab": "A first", "ba": "B first"}
-    return {
-        "p_a": f"{p_a:.2f}" if isinstance(p_a, (int, float)) else "",
-        "orders": [(shown.get(order, order), words_of(str(value))) for order, value in sorted(orders.items())],
-        "consistent": details.get("order_consistent"),
-    }
+def _as_asked(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def words_of(value: str) -> str:
-    """A preference value in words: ``a-is-clearly-better`` → ``A is clearly better``."""
-    text = value.replace("-", " ")
-    return text[:1].upper() + text[1:]
+@require_POST
+@in_project("review")
+def instances_change(request: HttpRequest, project: Project) -> HttpResponse:
+    """Change the ticked instances; back to the list they were ticked in."""
+    asked, action = request.POST.getlist("instance"), request.POST.get("action", "")
+    try:
+        ids = [UUID(one) for one in asked]
+    except ValueError as error:
+        raise InvalidInput(errors={"instance": "One of these is not the id of an instance."}) from error
+    changed = curating.change(project, ids, action, actor=user_of(request))
+    messages.success(request, _told(action, changed, len(set(ids))))
+    back = QueryDict(request.POST.get("back", "")[:4000])
+    return HttpResponseRedirect(f"{reverse('instances', args=[project.public_id])}?{back.urlencode()}")
 
 
-def answer_lines(question: Question, answers: dict[str, Any]) -> list[str]:
-    """One annotation's answer to ``question`` as short lines; none when it has none."""
-    answer = answers.get(question.name)
-    if not isinstance(answer, dict):
-        return []
-    match question.kind:
-        case "preference":
-            return _preference_lines(answer)
-        case "ranking":
-            groups = " > ".join(" = ".join(LETTERS[i] for i in group) for group in answer.get("groups", []))
-            bad = ", ".join(LETTERS[i] for i in answer.get("unacceptable", []))
-            return [groups or "Nothing ranked", *([f"Unacceptable: {bad}"] if bad else [])]
-        case "rating":
-            return [f"{scale}: {_numbers(values)}" for scale, values in answer.get("ratings", {}).items()]
-        case "span":
-            marks = [_span_line(span) for span in answer.get("spans", [])]
-            lacking = [f"Missing in {LETTERS[item['target']]}: {item['text']}" for item in answer.get("missing", [])]
-            return marks + lacking
-        case "critique":
-            written = zip(LETTERS, answer.get("critiques", []), strict=False)
-            rewritten = zip(LETTERS, answer.get("refinements", []), strict=False)
-            lines = [f"{letter}: {text}" for letter, text in written if text]
-            return lines + [f"{letter} rewritten: {text}" for letter, text in rewritten if text]
-        case "choice":
-            return [", ".join(answer.get("values", []))]
-
-
-def _preference_lines(answer: dict[str, Any]) -> list[str]:
-    lines = [words_of(answer["value"])]
-    lines += [f"{aspect}: {words_of(value)}" for aspect, value in answer.get("aspects", {}).items()]
-    if answer.get("confidence"):
-        lines.append(f"Confidence {answer['confidence']} of 5")
-    reasons = [*answer.get("reasons", []), *([answer["other_reason"]] if answer.get("other_reason") else [])]
-    return lines + ([f"Because: {', '.join(reasons)}"] if reasons else [])
-
-
-def _numbers(values: list[int | None]) -> str:
-    return ", ".join("–" if value is None else str(value) for value in values)
-
-
-def _span_line(span: dict[str, Any]) -> str:
-    place = LETTERS[span["target"]] if span["target"] >= 0 else "prompt"
-    kind = " · ".join(part for part in (span["type"], span.get("subtype"), span.get("severity")) if part)
-    comment = f": {span['comment']}" if span.get("comment") else ""
-    return f"{kind} in {place}, characters {span['start']} to {span['end']}{comment}"
+def _told(action: str, changed: int, chosen: int) -> str:
+    said = {
+        "remove": ngettext("%d instance removed", "%d instances removed", changed),
+        "restore": ngettext("%d instance restored", "%d instances restored", changed),
+        "raise-priority": ngettext("%d instance is asked for sooner", "%d instances are asked for sooner", changed),
+        "send-to-people": ngettext(
+            "%d instance sent to one more person", "%d instances sent to one more person", changed
+        ),
+    }[action] % changed
+    rest = chosen - changed
+    return f"{said}. {ngettext('%d was so already.', '%d were so already.', rest) % rest}" if rest else f"{said}."

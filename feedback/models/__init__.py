@@ -15,6 +15,7 @@ from .budget import Budget
 from .datasets import DatasetState, DatasetVersion, Fidelity, MixScore, PreferenceMix
 from .jobs import Job, JobKind, JobState
 from .people import Annotator, AnnotatorKind, ApiToken, Invitation, LoginLink, Membership, Project, Role, User
+from .reviewing import Adjudication, AdjudicationState, Comment, FlagAction, FlagDecision
 from .tasks import (
     GuidelineVersion,
     ImportBatch,
@@ -27,6 +28,8 @@ from .tasks import (
 )
 
 __all__ = [
+    "Adjudication",
+    "AdjudicationState",
     "Annotation",
     "AnnotationRequest",
     "AnnotationRevision",
@@ -38,9 +41,12 @@ __all__ = [
     "AssignmentState",
     "AuditEvent",
     "Budget",
+    "Comment",
     "DatasetState",
     "DatasetVersion",
     "Fidelity",
+    "FlagAction",
+    "FlagDecision",
     "GuidelineVersion",
     "ImportBatch",
     "ImportState",

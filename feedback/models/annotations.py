@@ -109,6 +109,7 @@ class Assignment(models.Model):
         indexes = [
             models.Index(fields=["annotator", "task", "state"], name="assignment_of_annotator"),
             models.Index(fields=["lease_expires_at"], condition=Q(state="lent"), name="assignment_lease"),
+            models.Index(fields=["task", "instance"], condition=Q(state="flagged"), name="assignment_flagged"),
         ]
 
     def __str__(self) -> str:
@@ -128,10 +129,12 @@ class Assignment(models.Model):
 class AnnotationState(models.TextChoices):
     SUBMITTED = "submitted", "Submitted"
     WITHDRAWN = "withdrawn", "Withdrawn"
+    DECIDED = "decided", "Decided by a reviewer"
 
 
 class AnnotationQuerySet(models.QuerySet["Annotation"]):
     def live(self) -> Self:
+        """Votes: what people and judges said. A reviewer's decision is none."""
         return self.filter(state=AnnotationState.SUBMITTED)
 
 
@@ -176,6 +179,7 @@ class Annotation(models.Model):
             models.UniqueConstraint(
                 fields=["instance", "annotator"], condition=Q(state="submitted"), name="annotation_once_per_annotator"
             ),
+            models.UniqueConstraint(fields=["instance"], condition=Q(state="decided"), name="annotation_decided_once"),
         ]
         indexes = [
             models.Index(fields=["task", "source", "state"], name="annotation_of_task"),

@@ -166,7 +166,7 @@ class Instance(models.Model):
 
     ``prompt`` is a list of ``{"role", "content"}``; ``completions`` a list of ``{"content", "model"}`` whose index is
     how answers name a completion. ``open_slots`` counts the annotations people may still begin: lending takes one,
-    an expired lease or a skip gives it back.
+    an expired lease or a skip gives it back. ``searchable``: the full-text index holds its texts (``searching``).
     """
 
     public_id = public_id()
@@ -181,6 +181,7 @@ class Instance(models.Model):
     open_slots = models.PositiveSmallIntegerField(default=0)
     priority = models.SmallIntegerField(default=0)
     removed_at = models.DateTimeField(null=True, blank=True)
+    searchable = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = InstanceQuerySet.as_manager()
@@ -197,6 +198,7 @@ class Instance(models.Model):
                 name="instance_queue",
             ),
             models.Index(fields=["task", "prompt_hash"], name="instance_prompt"),
+            models.Index(fields=["id"], condition=Q(searchable=False), name="instance_to_index"),
         ]
 
     def __str__(self) -> str:

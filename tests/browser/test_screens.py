@@ -35,6 +35,7 @@ SECRETS = ("login-link", "invitation")
 NO_PAGES = {
     *("language", "token-revoke", "invite", "member-role", "member-remove", "task-open", "task-close"),
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),
+    *("instances-change",),
     *("pilot-start", "plan-apply", "plan-again", "plan-preview", "judge-run", "judge-retire"),
     *("dataset-file", "run-metrics", "run-log", "run-cancel", "run-resume", "model-file", "job-part", "job-cancel"),
 }

@@ -85,7 +85,14 @@ function explain(status) {
   return t("Something failed on the server. Nothing was changed; try again in a moment.");
 }
 
+/** A form that searches leaves out what was not filled in, so that its address says only what is looked for. */
+function onFormData(event) {
+  if (!event.target.matches("form[data-tidy]")) return;
+  for (const [name, value] of [...event.formData]) if (value === "") event.formData.delete(name);
+}
+
 document.addEventListener("click", onClick);
+document.addEventListener("formdata", onFormData);
 document.addEventListener("change", onChange);
 document.addEventListener("submit", onSubmit);
 window.addEventListener("pageshow", () => {
