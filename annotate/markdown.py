@@ -6,7 +6,7 @@ elsewhere: an image becomes a link with its description.
 
 :func:`render_placed` shows the same with every piece of text in a ``<span data-at="START">``: its first character is
 code point START of the source, the next START + 1, and so on; with ``data-to="END"`` all of it is ``[START, END)``.
-What has no such span is white space between blocks. ``js/annotating/sourcetext.js`` reads it.
+What has no such span is white space between blocks. ``js/annotating/spantext.js`` reads it.
 """
 
 from __future__ import annotations

@@ -103,11 +103,13 @@ def check_answers(
     *,
     completions: Sequence[str],
     prompt: Sequence[str] = (),
+    passages: int | None = None,
     partial: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Validate ``answers`` ({question name: answer}) for one instance and return them in canonical form.
 
-    ``completions`` and ``prompt`` are the source texts (for counts and span bounds). ``partial`` accepts a missing
+    ``completions`` and ``prompt`` are the source texts (for counts and span bounds), ``passages`` is the number of
+    passages (``None``: not known). ``partial`` accepts a missing
     required answer, and an unfinished one: drafts, recorded annotations and judges that answer only some questions.
     A question that is not asked (see :func:`not_asked`) needs no answer and takes none.
     Raises InvalidAnswer whose ``errors`` map ``question.field`` to a sentence.
@@ -126,7 +128,8 @@ def check_answers(
         try:
             if unasked:
                 raise InvalidAnswer({"": unasked})
-            clean[name] = check_answer(question, answers[name], completions=completions, prompt=prompt, partial=partial)
+            texts = {"completions": completions, "prompt": prompt}
+            clean[name] = check_answer(question, answers[name], **texts, passages=passages, partial=partial)
         except InvalidAnswer as error:
             errors.update({f"{name}.{path}".rstrip("."): message for path, message in error.errors.items()})
     if not partial and all(not_asked(question, answers, len(completions)) for question in questions):
@@ -158,6 +161,7 @@ def check_answer(
     *,
     completions: Sequence[str],
     prompt: Sequence[str] = (),
+    passages: int | None = None,
     partial: bool = False,
 ) -> dict[str, Any]:
     """Validate one answer; returns its canonical JSON form. An answer to a required question must be whole unless
@@ -166,7 +170,7 @@ def check_answer(
         parsed = _ANSWERS[question.kind].model_validate(answer, strict=True)
     except ValidationError as error:
         raise InvalidAnswer(sentences(error)) from error
-    errors = _misfits(question, parsed, completions, prompt)
+    errors = _misfits(question, parsed, completions, prompt, passages)
     if not errors and question.required and not partial:
         errors = _lacking(question, parsed)
     if errors:
@@ -174,7 +178,15 @@ def check_answer(
     return parsed.model_dump()
 
 
-def _misfits(question: Question, answer: Strict, completions: Sequence[str], prompt: Sequence[str]) -> dict[str, str]:
+def passage_count(meta: Mapping[str, Any]) -> int:
+    """How many passages an instance brings (``meta.passages``), which missing information may point at."""
+    passages = meta.get("passages")
+    return len(passages) if isinstance(passages, list) else 0
+
+
+def _misfits(
+    question: Question, answer: Strict, completions: Sequence[str], prompt: Sequence[str], passages: int | None
+) -> dict[str, str]:
     n = len(completions)
     match question, answer:
         case PreferenceQuestion(), PreferenceAnswer():
@@ -184,7 +196,8 @@ def _misfits(question: Question, answer: Strict, completions: Sequence[str], pro
         case RatingQuestion(), RatingAnswer():
             return _rating_misfits(question, answer, n)
         case SpanQuestion(), SpanAnswer():
-            return _span_misfits(question, answer, completions, prompt)
+            errors = _span_misfits(question, answer, completions, prompt)
+            return errors | _missing_misfits(question, answer.missing, n, passages)
         case CritiqueQuestion(), CritiqueAnswer():
             return _critique_misfits(question, answer, n)
         case ChoiceQuestion(), ChoiceAnswer():
@@ -199,6 +212,8 @@ def _lacking(question: Question, answer: Strict) -> dict[str, str]:
             return {"groups": "rank at least one completion"}
         case ChoiceQuestion(), ChoiceAnswer(values=[]):
             return {"values": "choose at least one option"}
+        case SpanQuestion(), SpanAnswer(spans=[], missing=[]):
+            return {"spans": "mark at least one span"}
         case RatingQuestion(), RatingAnswer():
             rated = {name: None not in values for name, values in answer.ratings.items()}
             unrated = [scale.name for scale in question.scales if not rated.get(scale.name)]
@@ -279,10 +294,35 @@ def _span_misfits(
             errors[f"spans.{i}.subtype"] = f"{span.subtype!r} is no subtype of {span.type!r}"
         if span.severity and span.severity not in question.severities:
             errors[f"spans.{i}.severity"] = f"{span.severity!r} is no severity of this question"
-    if answer.missing and not question.allow_missing:
-        errors["missing"] = "this question does not ask for missing information"
-    if any(item.target >= len(completions) for item in answer.missing):
-        errors["missing"] = f"completions are numbered 0 to {len(completions) - 1}"
+    if not question.allow_overlap and not errors:
+        errors |= _overlaps(answer.spans)
+    return errors
+
+
+def _overlaps(spans: Sequence[Span]) -> dict[str, str]:
+    """A sentence for each span that begins before one that starts earlier in the same text has ended."""
+    errors: dict[str, str] = {}
+    ends: dict[int, int] = {}
+    for i, span in sorted(enumerate(spans), key=lambda one: (one[1].start, one[1].end)):
+        if span.start < ends.get(span.target, 0):
+            errors[f"spans.{i}.start"] = "overlaps another span of this text, which this question does not allow"
+        ends[span.target] = max(span.end, ends.get(span.target, 0))
+    return errors
+
+
+def _missing_misfits(
+    question: SpanQuestion, items: Sequence[MissingItem], n: int, passages: int | None
+) -> dict[str, str]:
+    if items and not question.allow_missing:
+        return {"missing": "this question does not ask for missing information"}
+    errors: dict[str, str] = {}
+    for i, item in enumerate(items):
+        if item.target >= n:
+            errors[f"missing.{i}.target"] = f"completions are numbered 0 to {n - 1}"
+        if item.passage is not None and passages is not None and item.passage >= passages:
+            errors[f"missing.{i}.passage"] = f"this instance has {passages} passages, numbered from 0"
+        if not item.text.strip() and item.passage is None:
+            errors[f"missing.{i}.text"] = "say what is missing, or name the passage that says it"
     return errors
 
 

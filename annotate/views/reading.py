@@ -17,6 +17,7 @@ from feedback.questions import parse_questions
 from feedback.services import labelling, queue
 
 from ..markdown import render
+from .spans import place_texts
 
 LETTERS = "ABCDEFGHIJKL"
 _QUESTIONS = "annotate/questions"
@@ -82,11 +83,18 @@ def _fitting(annotation: Annotation, answers: dict[str, Any]) -> dict[str, Any]:
 def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[str, Any]:
     """What the page shows of an assignment: prompt, completions in its order, questions, guideline."""
     task, instance = assignment.task, assignment.instance
+    prompt = [message_row(index, message, instance.meta) for index, message in enumerate(instance.prompt)]
+    completions = completion_rows(instance.completions, assignment.order, instance.meta)
+    marked = [question for question in questions if question["kind"] == "span"]
+    if marked:
+        place_texts(completions)
+    if any(question.get("on_prompt") for question in marked):
+        place_texts(row for row in prompt if row["text"])
     return {
         "task": task,
         "assignment": assignment,
-        "prompt": [message_row(message, instance.meta) for message in instance.prompt],
-        "completions": completion_rows(instance.completions, assignment.order, instance.meta),
+        "prompt": prompt,
+        "completions": completions,
         "questions": question_rows(questions, len(instance.completions)),
         "guideline": guideline_row(assignment.guideline),
         "reasons_skip": [(code, gettext(words)) for code, words in queue.SKIP_REASONS.items()],
@@ -130,9 +138,11 @@ def _url(name: str, assignment: Assignment) -> str:
     return reverse(name, args=[assignment.public_id])
 
 
-def message_row(message: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    """A chat message as shown: its role, safe HTML and source."""
-    return {"role": str(message.get("role", "")), **_shown(message.get("content"), message, meta)}
+def message_row(index: int, message: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    """A chat message as shown: its role, safe HTML and source; ``text`` says whether its content is text."""
+    content = message.get("content")
+    known = {"role": str(message.get("role", "")), "target": -1 - index, "text": isinstance(content, str)}
+    return known | _shown(content, message, meta)
 
 
 def completion_rows(
@@ -142,7 +152,7 @@ def completion_rows(
     rows = []
     for letter, index in zip(LETTERS, order, strict=False):
         shown = _shown(completions[index]["content"], completions[index], meta)
-        rows.append({"letter": letter, "index": index, "words": len(shown["raw"].split()), **shown})
+        rows.append({"letter": letter, "index": index, "target": index, "words": len(shown["raw"].split()), **shown})
     return rows
 
 

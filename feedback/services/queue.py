@@ -24,7 +24,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from ..answers import check_answers
+from ..answers import check_answers, passage_count
 from ..exceptions import (
     DraftConflict,
     Frozen,
@@ -227,6 +227,7 @@ def checked(
             answers,
             completions=instance.completion_texts(),
             prompt=instance.prompt_texts(),
+            passages=passage_count(instance.meta),
             partial=partial,
         )
     except InvalidAnswer as error:

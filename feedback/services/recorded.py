@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from ..answers import check_answers
+from ..answers import check_answers, passage_count
 from ..formats.records import ImportedInstance, RecordedAnnotation, RowError
 from ..questions import InvalidAnswer, PreferenceQuestion, Question, strength, value_of_strength
 
@@ -96,8 +96,11 @@ class Checker:
     def _check(self, recorded: RecordedAnnotation, record: ImportedInstance) -> dict[str, Any]:
         texts = [str(completion["content"]) for completion in record.completions]
         prompt = [message["content"] for message in record.prompt]
+        known = {"completions": texts, "prompt": prompt}
         try:
-            return check_answers(self._questions, recorded.answers, completions=texts, prompt=prompt, partial=True)
+            return check_answers(
+                self._questions, recorded.answers, **known, passages=passage_count(record.meta), partial=True
+            )
         except InvalidAnswer as error:
             path, reason = next(iter(error.errors.items()))
             hint = "Import into a task that asks this, or leave the recorded annotations out."

@@ -1,0 +1,99 @@
+"""What the server takes as marked spans and missing information."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from feedback.answers import check_answers
+from feedback.questions import InvalidAnswer, parse_questions
+
+TEXTS = ["e\u0301😀 first", "second"]
+PROMPT = ["question", ""]
+
+
+def errors_of(answer: dict[str, Any], *, partial: bool = False, passages: int | None = 2, **options: Any) -> set[str]:
+    question = {
+        "kind": "span",
+        "name": "errors",
+        "title": "T",
+        "types": [{"name": "Bad", "subtypes": ["x"]}, {"name": "Odd"}],
+        "severities": {"minor": 1, "major": 5},
+        "allow_missing": True,
+        **options,
+    }
+    questions = parse_questions([question])
+    try:
+        check_answers(
+            questions, {"errors": answer}, completions=TEXTS, prompt=PROMPT, passages=passages, partial=partial
+        )
+    except InvalidAnswer as error:
+        return set(error.errors)
+    return set()
+
+
+def span(start: int, end: int, target: int = 0, **more: Any) -> dict[str, Any]:
+    return {"target": target, "start": start, "end": end, "type": "Bad", **more}
+
+
+def spans(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"spans": list(found)}
+
+
+def test_bounds_are_code_points_of_the_source() -> None:
+    assert len(TEXTS[0]) == 9
+    assert errors_of(spans(span(0, 9), span(0, 6, target=1))) == set()
+    assert errors_of(spans(span(0, 10))) == {"errors.spans.0.end"}
+    assert errors_of(spans(span(0, 6, target=1), span(3, 3))) == {"errors.spans.1.end"}
+    assert errors_of(spans(span(4, 3))) == {"errors.spans.0.end"}
+
+
+@pytest.mark.parametrize("target", [2, -1, -3])
+def test_a_span_is_on_a_text_that_is_asked_about(target: int) -> None:
+    assert errors_of(spans(span(0, 1, target=target))) == {"errors.spans.0.target"}
+
+
+def test_a_span_on_the_prompt_needs_a_question_that_asks_for_it() -> None:
+    assert errors_of(spans(span(0, 8, target=-1)), on_prompt=True) == set()
+    assert errors_of(spans(span(0, 9, target=-1)), on_prompt=True) == {"errors.spans.0.end"}
+    assert errors_of(spans(span(0, 1, target=-2)), on_prompt=True) == {"errors.spans.0.end"}
+    assert errors_of(spans(span(0, 1, target=-3)), on_prompt=True) == {"errors.spans.0.target"}
+
+
+def test_type_subtype_and_severity_are_those_of_the_question() -> None:
+    assert errors_of(spans(span(0, 1, subtype="x", severity="major", confidence=5, comment="why"))) == set()
+    assert errors_of(spans(span(0, 1) | {"type": "No"})) == {"errors.spans.0.type"}
+    assert errors_of(spans(span(0, 1, subtype="y"))) == {"errors.spans.0.subtype"}
+    assert errors_of(spans(span(0, 1, subtype="x") | {"type": "Odd"})) == {"errors.spans.0.subtype"}
+    assert errors_of(spans(span(0, 1, severity="huge"))) == {"errors.spans.0.severity"}
+    assert errors_of(spans(span(0, 1, confidence=6))) == {"errors.spans.0.confidence"}
+
+
+def test_spans_overlap_only_where_the_question_allows_it() -> None:
+    several = spans(span(4, 6), span(0, 5), span(5, 6), span(4, 6, target=1))
+    assert errors_of(several) == set()
+    assert errors_of(several, allow_overlap=False) == {"errors.spans.0.start", "errors.spans.2.start"}
+    assert errors_of(spans(span(3, 5), span(0, 3), span(0, 3, target=1)), allow_overlap=False) == set()
+
+
+def test_a_required_question_needs_a_mark_or_something_missing() -> None:
+    assert errors_of(spans(), required=True) == {"errors.spans"}
+    assert errors_of(spans(), required=True, partial=True) == set()
+    assert errors_of(spans(), required=False) == set()
+    assert errors_of(spans(span(0, 1)), required=True) == set()
+    assert errors_of({"missing": [{"target": 1, "text": "a date"}]}, required=True) == set()
+
+
+def test_missing_information_points_at_a_completion_and_a_passage_that_are_there() -> None:
+    def missing(**item: Any) -> dict[str, Any]:
+        return {"missing": [{"target": 0, "text": "a date", **item}]}
+
+    assert errors_of(missing(passage=1, sentences=[0])) == set()
+    assert errors_of(missing(passage=1, text="")) == set()
+    assert errors_of(missing(passage=2)) == {"errors.missing.0.passage"}
+    assert errors_of(missing(passage=0), passages=0) == {"errors.missing.0.passage"}
+    assert errors_of(missing(passage=7), passages=None) == set()
+    assert errors_of(missing(target=2)) == {"errors.missing.0.target"}
+    assert errors_of(missing(text=" ")) == {"errors.missing.0.text"}
+    assert errors_of(missing(), allow_missing=False) == {"errors.missing"}
