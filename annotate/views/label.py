@@ -82,7 +82,9 @@ def label_queue(request: HttpRequest) -> HttpResponse:
 def work(request: HttpRequest, task: UUID) -> HttpResponse:
     """Lend the next instance and show it; when none is left, say so."""
     user = user_of(request)
-    row = get_object_or_404(Task.objects.filter(**_labels(user)).select_related("project", "guideline"), public_id=task)
+    row = get_object_or_404(
+        Task.objects.filter(**labels_of(user)).select_related("project", "guideline"), public_id=task
+    )
     try:
         assignment = queue.next_assignment(row, user)
     except NothingToLabel:
@@ -156,7 +158,7 @@ def edit_page(request: HttpRequest, annotation: UUID) -> HttpResponse:
     row = own_annotation(user_of(request), annotation)
     if row.pk not in labelling.editable(user_of(request)):
         raise WrongState(f"Only your last {queue.EDITABLE} answers can be changed, until a dataset version holds them.")
-    return render(request, "annotate/work.html", reading.edit_context(row))
+    return render(request, "annotate/work.html", reading.edit_context(row, from_room=request.GET.get("from") == "room"))
 
 
 @json_endpoint
@@ -165,7 +167,7 @@ def edit_answer(request: HttpRequest, annotation: UUID) -> JsonResponse:
     row = own_annotation(user, annotation)
     body = body_of(request, SubmissionBody)
     queue.edit(row, body["answers"], user=user)
-    return JsonResponse({"annotation": row.public_id, "next": reverse("history"), "undo_seconds": 0})
+    return JsonResponse({"annotation": row.public_id, "undo_seconds": 0})
 
 
 @require_http_methods(["GET", "POST"])
@@ -187,19 +189,19 @@ def _work_url(assignment: Assignment) -> str:
     return reverse("work", args=[assignment.task.public_id])
 
 
-def _labels(user: User, prefix: str = "") -> dict[str, Any]:
+def labels_of(user: User, prefix: str = "") -> dict[str, Any]:
     """Filters to what ``user`` may still label: membership with a labelling role."""
     return {f"{prefix}project__memberships__user": user, f"{prefix}project__memberships__role__in": LABEL_ROLES}
 
 
 def own_assignment(user: User, public_id: UUID) -> Assignment:
     """The person's own assignment. Http404 for anybody else's, and once they left the project."""
-    mine = Assignment.objects.filter(annotator__user=user, **_labels(user, "task__"))
+    mine = Assignment.objects.filter(annotator__user=user, **labels_of(user, "task__"))
     return get_object_or_404(mine.select_related("task__project", "instance", "annotator"), public_id=public_id)
 
 
 def own_annotation(user: User, public_id: UUID) -> Annotation:
     """The person's own annotation. Http404 for anybody else's, and once they left the project."""
-    mine = Annotation.objects.filter(annotator__user=user, recorded=False, **_labels(user, "task__"))
+    mine = Annotation.objects.filter(annotator__user=user, recorded=False, **labels_of(user, "task__"))
     related = mine.select_related("task__project", "instance", "annotator", "assignment", "guideline")
     return get_object_or_404(related, public_id=public_id)

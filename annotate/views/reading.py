@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
@@ -41,13 +42,16 @@ def work_context(assignment: Assignment, user: User) -> dict[str, Any]:
         },
         "set_aside": set_aside_rows(assignment),
         "page": page_of(
-            assignment, assignment.questions, draft, {name: _url(name, assignment) for name in ("draft", "submit")}
+            assignment,
+            assignment.questions,
+            draft,
+            {name: _url(name, assignment) for name in ("draft", "submit")} | {"back": _beside(task, "back")},
         ),
     }
 
 
-def edit_context(annotation: Annotation) -> dict[str, Any]:
-    """A submitted annotation on the same screen, to be changed."""
+def edit_context(annotation: Annotation, *, from_room: bool) -> dict[str, Any]:
+    """A submitted annotation on the same screen, to be changed; ``from_room``: on the way back from labelling."""
     assignment = annotation.assignment
     assert assignment is not None
     draft = {
@@ -58,7 +62,9 @@ def edit_context(annotation: Annotation) -> dict[str, Any]:
     urls = {
         "draft": reverse("annotation-draft", args=[annotation.public_id]),
         "submit": reverse("annotation-edit", args=[annotation.public_id]),
-        "next": reverse("history"),
+        "next": reverse("work", args=[annotation.task.public_id]) if from_room else reverse("history"),
+        "back": _beside(annotation.task, "back", annotation),
+        "forward": _beside(annotation.task, "forward", annotation),
     }
     return texts_of(assignment, annotation.task.questions) | {
         "progress": {"done": 0, "goal": 1, "total": 1},
@@ -132,6 +138,11 @@ def page_of(
         "urls": {"next": reverse("work", args=[assignment.task.public_id])} | others | urls,
         "lease_seconds": assignment.task.lease_minutes * 60,
     }
+
+
+def _beside(task: Task, way: str, than: Annotation | None = None) -> str:
+    query = {"way": way} | ({"than": str(than.public_id)} if than else {})
+    return f"{reverse('beside', args=[task.public_id])}?{urlencode(query)}"
 
 
 def _url(name: str, assignment: Assignment) -> str:

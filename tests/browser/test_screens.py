@@ -19,7 +19,7 @@ RULES: dict[str, dict[str, Any]] = {
 }
 
 # pages above a project, of a person's own work, and of a project; the last ones are looked at empty too
-PERSONAL = ("projects", "project-create", "tokens", "queue", "history")
+PERSONAL = ("projects", "project-create", "tokens", "keys", "queue", "history")
 WORKING = ("work", "annotation-edit")
 EMPTY = (
     *("overview", "settings", "people", "tasks", "task-create", "instances", "import-new", "routing"),
@@ -33,7 +33,7 @@ OF_A_PROJECT = (
 SECRETS = ("login-link", "invitation")
 # answers to scripts, parts of pages, files, and addresses that only take a POST
 NO_PAGES = {
-    *("language", "token-revoke", "invite", "member-role", "member-remove", "task-open", "task-close"),
+    *("language", "beside", "token-revoke", "invite", "member-role", "member-remove", "task-open", "task-close"),
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),
     *("instances-change",),
     *("pilot-start", "plan-apply", "plan-again", "plan-preview", "judge-run", "judge-retire"),

@@ -1,5 +1,6 @@
 /* The reading room: shows the instance of this page, and after each submit the next one in its place. */
 
+import { keysAreOn, ownKeys } from "./annotating/keyboard.js";
 import { announce, notice } from "./annotating/notice.js";
 import { Room } from "./annotating/room.js";
 import { Away, SignedOut, send } from "./annotating/transport.js";
@@ -21,6 +22,7 @@ function open() {
 async function go(url) {
   const next = await load(url);
   if (!next) return location.assign(url);
+  room?.leave({ accepted: false }); // unless it was left already, with an answer
   document.getElementById("room").replaceWith(document.adoptNode(next.room));
   document.title = next.title;
   history.replaceState(null, "", next.url);
@@ -63,7 +65,7 @@ async function takeBack() {
 
 document.addEventListener("keydown", (event) => {
   // the finished page has no room of its own, but the last submit can still be taken back there
-  if (event.key === "u" && !room && !event.ctrlKey && !event.metaKey) takeBack();
+  if (event.key === ownKeys().undo && keysAreOn() && !room && !event.ctrlKey && !event.metaKey) takeBack();
 });
 
 toasts.wire();

@@ -131,6 +131,11 @@ export class Draft {
     return Promise.resolve();
   }
 
+  /** Whether the last save got no answer, so that only this browser has what is on the screen. */
+  get isAway() {
+    return this.attempt > 0;
+  }
+
   /** Save nothing while a submit is under way: it carries the answers, and ends the assignment they are saved to. */
   hold() {
     clearTimeout(this.timer);

@@ -3,6 +3,19 @@
 const OFF = "tiebreak:keys-off";
 const TEXT_FIELDS = 'textarea, select, [contenteditable="true"], input:not([type="radio"], [type="checkbox"], [type="range"])';
 
+const SIGNS = { ArrowLeft: "←", ArrowRight: "→" };
+const WITH_ARROWS = 'input[type="radio"], input[type="range"], [role="slider"], [role="listbox"], [data-own-arrows]';
+
+/** A key as it is printed and chosen. */
+export function nameOf(key) {
+  return SIGNS[key] ?? key;
+}
+
+/** The keys of the page's person, by action: {skip: "s", …}. */
+export function ownKeys() {
+  return JSON.parse(document.getElementById("room-keys")?.textContent ?? "{}");
+}
+
 export function keysAreOn() {
   return localStorage.getItem(OFF) === null;
 }
@@ -27,9 +40,20 @@ function onKey(event, actions) {
   if (event.key === "Enter") return void onEnter(event, actions);
   if (event.key === "Escape") return void onEscape(event, actions);
   if (event.ctrlKey || event.metaKey || isTyping(event.target) || !keysAreOn()) return;
-  const run = Object.hasOwn(actions.keys, event.key) ? actions.keys[event.key] : null;
-  if (run) run();
-  if (run || actions.other(event.key)) event.preventDefault();
+  if (meanings(event).some((key) => act(actions, key))) event.preventDefault();
+}
+
+/* What a press may stand for: its character, and on keyboards of other scripts the Latin one of the same place. */
+function meanings({ key, code, target }) {
+  if (key in SIGNS) return target.closest(WITH_ARROWS) ? [] : [SIGNS[key]];
+  const latin = key.length === 1 && key > "\u007f" ? code.match(/^(?:Key|Digit)(.)$/)?.[1].toLowerCase() : undefined;
+  return latin ? [key, latin] : [key];
+}
+
+function act(actions, key) {
+  if (!Object.hasOwn(actions.keys, key)) return actions.other(key);
+  actions.keys[key]();
+  return true;
 }
 
 function onEnter(event, actions) {

@@ -25,11 +25,12 @@
 import { t } from "../i18n.js";
 import { ActiveClock } from "./clock.js";
 import { Draft } from "./draft.js";
-import { keysAreOn, listen, switchKeys } from "./keyboard.js";
+import { keysAreOn, listen, ownKeys, switchKeys } from "./keyboard.js";
 import { announce, notice } from "./notice.js";
 import { Preference } from "./preference.js";
 import { Submission } from "./submission.js";
 import { markChosen, wireTexts } from "./texts.js";
+import * as toasts from "../toasts.js";
 
 export const KINDS = { preference: Preference };
 const STATE_WORDS = {
@@ -206,7 +207,18 @@ export class Room {
   act(name) {
     if (name === "guideline") this.toggleGuideline();
     else if (name === "keys") this.showKeys();
+    else if (name === "back" || name === "forward") this.walk(this.page.urls[name]);
     else this.element.querySelector(`#${name}-dialog`)?.showModal(); // an answer that is edited has no skip and flag
+  }
+
+  /** Show another of the person's own answers; what is unsaved here is saved first. */
+  async walk(url) {
+    if (!url || this.submission.busy) return;
+    const here = location.href;
+    await this.draft.save();
+    if (this.draft.isAway) return void toasts.show(t("No connection. Try again in a moment."));
+    await this.go(url);
+    if (location.href === here) toasts.show(t("There is no earlier answer that you can still change"));
   }
 
   showKeys() {
@@ -225,15 +237,19 @@ export class Room {
   }
 
   wireKeys() {
-    const keys = {
-      j: () => this.move(1),
-      k: () => this.move(-1),
-      s: () => this.act("skip"),
-      f: () => this.act("flag"),
-      g: () => this.toggleGuideline(),
-      u: () => this.undo(),
-      "?": () => this.act("keys"),
+    const does = {
+      next_row: () => this.move(1),
+      previous_row: () => this.move(-1),
+      skip: () => this.act("skip"),
+      flag: () => this.act("flag"),
+      back: () => this.act("back"),
+      forward: () => this.act("forward"),
+      guideline: () => this.toggleGuideline(),
+      undo: () => this.undo(),
+      keys: () => this.act("keys"),
     };
+    const own = ownKeys();
+    const keys = Object.fromEntries(Object.entries(does).map(([action, run]) => [own[action], run]));
     const other = (key) => this.asked.some((one) => one.rows.includes(this.current) && one.press(this.current, key));
     const escape = () => this.toggleGuideline(false);
     listen({ keys, other, escape, submit: () => this.submission.submit() }, this.leaving.signal);

@@ -1,6 +1,7 @@
 /* Undo of the last submit, for as long as the server allows; survives a reload of the page. */
 
 import { t } from "../i18n.js";
+import { ownKeys } from "./keyboard.js";
 import * as toasts from "../toasts.js";
 
 const KEY = "tiebreak:undo";
@@ -18,7 +19,7 @@ export function resume(run) {
   toast?.remove();
   const pending = current();
   if (!pending) return;
-  toast = toasts.show(t("Submitted"), { ms: pending.until - Date.now(), action: { label: t("Undo"), key: "u", run } });
+  toast = toasts.show(t("Submitted"), { ms: pending.until - Date.now(), action: { label: t("Undo"), key: ownKeys().undo, run } });
 }
 
 /** The submit that can still be undone: {url, back, until}, or null. */

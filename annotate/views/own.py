@@ -1,0 +1,57 @@
+"""A person's own answers and keys: the history, the way back from the reading room, the settings of both."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.views.decorators.http import require_GET, require_http_methods
+
+from feedback.models import Task
+from feedback.services import people, revisiting
+
+from .. import keys as keymap
+from ..access import user_of
+from ..forms.keys import KeysForm
+from .label import labels_of
+
+
+@require_GET
+@login_required
+def beside(request: HttpRequest, task: UUID) -> HttpResponse:
+    """Go to the person's answer before or after ``than``, of those that can still be changed; then to the work page."""
+    user = user_of(request)
+    row = get_object_or_404(Task.objects.filter(**labels_of(user)), public_id=task)
+    try:
+        than = UUID(request.GET["than"]) if "than" in request.GET else None
+    except ValueError as error:
+        raise Http404 from error
+    found = revisiting.beside(user, row, than, forward=request.GET.get("way") == "forward")
+    if found is None:
+        return redirect("work", task)
+    return redirect(reverse("annotation-edit", args=[found.public_id]) + "?from=room")
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+def keys(request: HttpRequest) -> HttpResponse:
+    """Choose the keys of the reading room, or go back to the ones it comes with."""
+    user = user_of(request)
+    if "reset" in request.POST:
+        return _keep(request, keymap.DEFAULTS)
+    form = KeysForm(request.POST or None, initial=keymap.keys_of(user))
+    if form.is_valid():
+        return _keep(request, form.cleaned_data)
+    context = {"active": "keyboard", "form": form}
+    return render(request, "account/keys.html", context, status=422 if form.is_bound else 200)
+
+
+def _keep(request: HttpRequest, chosen: dict[str, str]) -> HttpResponse:
+    people.prefer(user_of(request), "keys", chosen)
+    messages.success(request, gettext("Your keys are kept. They hold from the next instance on."))
+    return redirect("keys")
