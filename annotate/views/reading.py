@@ -210,18 +210,23 @@ def history_rows(annotations: Iterable[Annotation], editable: set[int]) -> list[
             "submitted_at": row.submitted_at,
             "summary": summary(row),
             "edit_url": reverse("annotation-edit", args=[row.public_id]) if row.pk in editable else None,
+            "before": [
+                {"summary": summary(row, revision.answers), "at": revision.created_at}
+                for revision in sorted(row.revisions.all(), key=lambda one: one.pk, reverse=True)
+            ],
         }
         for row in annotations
     ]
 
 
-def summary(annotation: Annotation) -> str:
-    """What an annotation said, in the letters its annotator saw: ``A is clearly better``."""
+def summary(annotation: Annotation, before: dict[str, Any] | None = None) -> str:
+    """What an annotation says, or said ``before``, in the letters its annotator saw: ``A is clearly better``."""
+    answers = annotation.answers if before is None else before
     swapped = list(annotation.order[:1]) == [1]
-    for answer in annotation.answers.values():
+    for answer in answers.values():
         if "value" in answer:
             return words_of(str(answer["value"]), swapped=swapped)
-    count = len(annotation.answers)
+    count = len(answers)
     return ngettext("%(n)s answer", "%(n)s answers", count) % {"n": count}
 
 
