@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from django.urls import include, path
+from django.urls import URLPattern, include, path
 
 from .views import (
     account,
+    builder,
     datasets,
+    definitions,
     errors,
     imports,
     instance,
@@ -18,6 +20,7 @@ from .views import (
     overview,
     own,
     people,
+    preview,
     projects,
     routing,
     settings,
@@ -29,6 +32,26 @@ handler400 = errors.bad_request
 handler403 = errors.forbidden
 handler404 = errors.not_found
 handler500 = errors.crashed
+
+
+def _questions_of_a_task(at: str) -> list[URLPattern]:
+    return [
+        path(at, builder.questions, name="task-questions"),
+        path(f"{at}keep/", builder.question_keep, name="question-keep"),
+        path(f"{at}go/", builder.question_open, name="question-open"),
+        path(f"{at}add/", builder.question_add, name="question-add"),
+        path(f"{at}preset/", builder.questions_preset, name="questions-preset"),
+        path(f"{at}<int:place>/duplicate/", builder.question_duplicate, name="question-duplicate"),
+        path(f"{at}<int:place>/move/", builder.question_move, name="question-move"),
+        path(f"{at}<int:place>/remove/", builder.question_remove, name="question-remove"),
+        path(f"{at}json/", builder.questions_json, name="questions-json"),
+        path(f"{at}discard/", builder.questions_discard, name="questions-discard"),
+        path(f"{at}review/", builder.questions_review, name="questions-review"),
+        path(f"{at}preview/", preview.task_preview, name="task-preview"),
+        path(f"{at}preview/room/", preview.task_preview_room, name="task-preview-room"),
+        path(f"{at}preview/answer/", preview.task_preview_answer, name="task-preview-answer"),
+    ]
+
 
 urlpatterns = [
     # people come in
@@ -53,11 +76,17 @@ urlpatterns = [
     path("p/<uuid:project>/tasks/new/", tasks.task_create, name="task-create"),
     path("p/<uuid:project>/tasks/<uuid:task>/", tasks.task, name="task"),
     path("p/<uuid:project>/tasks/<uuid:task>/edit/", tasks.task_edit, name="task-edit"),
+    path("p/<uuid:project>/tasks/import/", definitions.task_import, name="task-import"),
+    path("p/<uuid:project>/tasks/<uuid:task>/definition/", definitions.task_export, name="task-export"),
+    path("p/<uuid:project>/presets/<slug:preset>/", preview.preset, name="preset"),
+    path("p/<uuid:project>/presets/<slug:preset>/room/", preview.preset_room, name="preset-room"),
+    path("p/<uuid:project>/presets/<slug:preset>/answer/", preview.preset_answer, name="preset-answer"),
+    *_questions_of_a_task("p/<uuid:project>/tasks/<uuid:task>/questions/"),
     path("p/<uuid:project>/tasks/<uuid:task>/open/", tasks.task_open, name="task-open"),
     path("p/<uuid:project>/tasks/<uuid:task>/close/", tasks.task_close, name="task-close"),
     # labelling
     path("label/", label.label_queue, name="queue"),
-    path("label/history/", own.history, name="history"),
+    path("label/history/", label.history, name="history"),
     path("label/<uuid:task>/", label.work, name="work"),
     path("label/<uuid:task>/beside/", own.beside, name="beside"),
     path("label/assignment/<uuid:assignment>/draft/", label.draft, name="draft"),

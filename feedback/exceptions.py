@@ -85,6 +85,12 @@ class BudgetExhausted(Conflict):
     code = "budget-exhausted"
 
 
+class QuestionsChanged(Conflict):
+    """These questions were changed in another tab or by somebody else; nothing was overwritten."""
+
+    code = "questions-changed"
+
+
 class AnswersMisfit(Conflict):
     """Stored answers would no longer fit the new questions; accept that, or give the questions new names."""
 

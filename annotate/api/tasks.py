@@ -85,6 +85,15 @@ class TaskCreation(TaskSerializer):
         fields = (*(name for name in TaskSerializer.Meta.fields if name != "budget"), "budget_micros")  # type: ignore[assignment]
 
 
+class TaskChange(TaskSerializer):
+    """``accept_misfits``: change the questions although stored answers no longer fit them."""
+
+    accept_misfits = serializers.BooleanField(required=False, default=False, write_only=True)
+
+    class Meta(TaskSerializer.Meta):
+        fields = (*TaskSerializer.Meta.fields, "accept_misfits")  # type: ignore[assignment]
+
+
 class TaskFilter(django_filters.FilterSet):
     state = django_filters.ChoiceFilter(choices=TaskState.choices)
 
@@ -127,9 +136,11 @@ class TaskDetail(TaskView):
     def get(self, request: Request, project: Any, task: UUID) -> Response:
         return self.shown(self.row(task))
 
+    @extend_schema(request=TaskChange, responses=TaskSerializer)
     def patch(self, request: Request, project: Any, task: UUID) -> Response:
+        """Change a task. Questions that stored answers no longer fit are a 409 unless ``accept_misfits`` says so."""
         row = self.row(task)
-        form = self.get_serializer(data=request.data, partial=True)
+        form = TaskChange(data=request.data, partial=True, context=self.get_serializer_context())
         form.is_valid(raise_exception=True)
         if form.validated_data:
             tasks.edit_task(row, actor=self.user, **form.validated_data)

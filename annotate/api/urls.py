@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import assignments, datasets, imports, instances, jobs, judges, members, plans, projects, tasks, tokens, training
+from . import (
+    assignments,
+    datasets,
+    definitions,
+    imports,
+    instances,
+    jobs,
+    judges,
+    members,
+    plans,
+    projects,
+    tasks,
+    tokens,
+    training,
+)
 from .annotations import AnnotationDetail, Annotations, AnnotationUndo
 from .schema import SchemaView
 
@@ -22,6 +36,11 @@ urlpatterns = [
     # tasks
     path(f"{PROJECT}tasks/", tasks.Tasks.as_view(), name="api-tasks"),
     path(f"{PROJECT}tasks/<uuid:task>/", tasks.TaskDetail.as_view(), name="api-task"),
+    path("task-definition/", definitions.DefinitionSchema.as_view(), name="api-definition-schema"),
+    path(f"{PROJECT}tasks/import/", definitions.TaskImport.as_view(), name="api-task-import"),
+    path(f"{PROJECT}tasks/<uuid:task>/definition/", definitions.TaskDefinition.as_view(), name="api-task-definition"),
+    path(f"{PROJECT}tasks/<uuid:task>/questions/", definitions.QuestionVersions.as_view(), name="api-questions"),
+    path(f"{PROJECT}tasks/<uuid:task>/questions/check/", definitions.QuestionsCheck.as_view(), name="api-check"),
     path(f"{PROJECT}tasks/<uuid:task>/open/", tasks.TaskOpen.as_view(), name="api-task-open"),
     path(f"{PROJECT}tasks/<uuid:task>/close/", tasks.TaskClose.as_view(), name="api-task-close"),
     path(f"{PROJECT}tasks/<uuid:task>/guidelines/", tasks.Guidelines.as_view(), name="api-guidelines"),

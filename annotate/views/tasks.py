@@ -11,23 +11,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from feedback import presets
 from feedback.exceptions import Conflict, InvalidInput, WrongState
 from feedback.models import Project, Task
-from feedback.services import budget, quality
+from feedback.services import budget, drafts, quality
 from feedback.services import tasks as services
 
 from ..access import in_project, user_of
-from ..forms.tasks import PRESETS, TaskForm, preset_values, values_of
+from ..forms.tasks import TaskForm, values_from, values_of
 from ..money import money
 from . import reading
 
 
-def _context(request: HttpRequest, project: Project, **more: Any) -> dict[str, Any]:
+def page_context(request: HttpRequest, project: Project, **more: Any) -> dict[str, Any]:
     permissions = request.permissions  # type: ignore[attr-defined]
     return {"project": project, "active": "tasks", "permissions": permissions, **more}
 
 
-def _task(project: Project, public_id: UUID) -> Task:
+def task_of(project: Project, public_id: UUID) -> Task:
     return get_object_or_404(project.tasks.select_related("project", "guideline", "budget"), public_id=public_id)
 
 
@@ -37,31 +38,33 @@ def tasks(request: HttpRequest, project: Project) -> HttpResponse:
     found = list(project.tasks.select_related("budget").order_by("-created_at", "-pk"))
     progress = quality.progress_of(found)
     rows = [{"task": task, "progress": progress[task.pk], "money": money_row(task, project)} for task in found]
-    return render(request, "tasks/tasks.html", _context(request, project, rows=rows))
+    return render(request, "tasks/tasks.html", page_context(request, project, rows=rows))
 
 
 @require_http_methods(["GET", "POST"])
 @in_project("manage")
 def task_create(request: HttpRequest, project: Project) -> HttpResponse:
-    preset = request.GET.get("preset", "five-steps")
-    form = TaskForm(request.POST or None, initial=preset_values(preset))
+    """A new task, which asks what the preset at ``?preset=`` asks until its questions are changed."""
+    chosen = request.GET.get("preset", "")
+    chosen = chosen if chosen in presets.NAMES else presets.NAMES[0]
+    form = TaskForm(request.POST or None, initial=values_from(presets.preset(chosen)))
     if form.is_valid():
-        made = _create(form, project, request)
+        made = _create(form, project, presets.preset(chosen).stored_questions(), request)
         if made:
-            messages.success(request, "Task created. Import instances, then open it.")
-            return redirect("task", project.public_id, made.public_id)
-    presets = [(key, words) for key, (words, _) in PRESETS.items()]
-    context = _context(request, project, form=form, presets=presets, preset=preset)
+            messages.success(request, "Task created. Look at its questions, then import instances and open it.")
+            return redirect("task-questions", project.public_id, made.public_id)
+    context = page_context(request, project, form=form, presets=presets.presets(), chosen=chosen)
+    context["chosen_source"] = presets.preset(chosen).source
     return render(request, "tasks/form.html", context, status=422 if form.is_bound else 200)
 
 
-def _create(form: TaskForm, project: Project, request: HttpRequest) -> Task | None:
+def _create(form: TaskForm, project: Project, questions: list[dict[str, Any]], request: HttpRequest) -> Task | None:
     data = form.cleaned_data
     try:
         return services.create_task(
             project,
             data["name"],
-            form.questions(),
+            questions,
             actor=user_of(request),
             guideline=data["guideline"],
             budget_micros=data["budget_micros"],
@@ -75,8 +78,8 @@ def _create(form: TaskForm, project: Project, request: HttpRequest) -> Task | No
 @require_GET
 @in_project("view")
 def task(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
-    row = _task(project, task)
-    context = _context(
+    row = task_of(project, task)
+    context = page_context(
         request,
         project,
         task=row,
@@ -85,7 +88,8 @@ def task(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
         money=money_row(row, project),
         guideline=reading.guideline_row(row.guideline),
         can_open=row.state != "open" and row.instances.exists(),
-        versions=row.guidelines.count(),
+        versions=row.question_versions.select_related("created_by").order_by("-number")[:10],
+        draft_waits=drafts.draft_of(row).questions != row.questions,
     )
     return render(request, "tasks/task.html", context)
 
@@ -93,19 +97,19 @@ def task(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @in_project("manage")
 def task_edit(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
-    row = _task(project, task)
+    row = task_of(project, task)
     form = TaskForm(request.POST or None, initial=values_of(row))
     if form.is_valid() and _edit(form, row, request):
         messages.success(request, "Saved.")
         return redirect("task", project.public_id, row.public_id)
-    context = _context(request, project, form=form, task=row)
+    context = page_context(request, project, form=form, task=row)
     return render(request, "tasks/form.html", context, status=422 if form.is_bound else 200)
 
 
 def _edit(form: TaskForm, row: Task, request: HttpRequest) -> bool:
     """Store what the form changed, all or nothing."""
     data, actor = form.cleaned_data, user_of(request)
-    changes = {"name": data["name"], "questions": form.questions(), **form.settings()}
+    changes = {"name": data["name"], **form.settings()}
     kept = {name for name in ("overlap", "plan_only") if changes[name] == getattr(row, name)}
     if kept == {"overlap", "plan_only"}:
         del changes["overlap"]  # an unchanged overlap must not reopen what a plan closed
@@ -125,7 +129,7 @@ def _edit(form: TaskForm, row: Task, request: HttpRequest) -> bool:
 @require_POST
 @in_project("manage")
 def task_open(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
-    row = _task(project, task)
+    row = task_of(project, task)
     try:
         services.open_task(row, actor=user_of(request))
         messages.success(request, "The task is open: people can label.")
@@ -137,7 +141,7 @@ def task_open(request: HttpRequest, project: Project, task: UUID) -> HttpRespons
 @require_POST
 @in_project("manage")
 def task_close(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
-    row = _task(project, task)
+    row = task_of(project, task)
     services.close_task(row, actor=user_of(request))
     messages.success(request, "The task is closed. What is lent can still be submitted.")
     return redirect("task", project.public_id, row.public_id)

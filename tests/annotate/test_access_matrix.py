@@ -42,7 +42,7 @@ ABOVE_PROJECTS = {
     "api-queue": "a person's own queue",
 }
 # and what is for everybody, logged in or not
-PUBLIC = {"language", "login-link", "invitation", "api-schema", "health", "ready"}
+PUBLIC = {"language", "login-link", "invitation", "api-schema", "api-definition-schema", "health", "ready"}
 
 ALL = routes()
 IN_PROJECT = [route for route in ALL if "project" in route.arguments]

@@ -1,4 +1,4 @@
-"""Tasks on pages: the builder of the preference question, raw questions, guideline, money, open and close."""
+"""Tasks on pages: presets to start from, guideline, money, open and close. (What they ask: test_builder.py)"""
 
 from __future__ import annotations
 
@@ -8,58 +8,45 @@ import pytest
 from django.urls import reverse
 
 from annotate.forms.fields import plain_amount
-from annotate.forms.tasks import PRESETS, preset_values
+from feedback import presets
 from feedback.models import Instance, Task
 from feedback.services import budget, tasks
 from tests.conftest import QUESTIONS, Cast, make_instances
 
 FORM = {
     "name": "New task",
-    "ask_preference": "on",
-    "title": "Which is better?",
-    "steps": "7",
-    "allow_both_bad": "on",
-    "aspects": "helpful\n\n  truthful \n",
-    "ask_confidence": "on",
-    "reasons": "clearer\nshorter",
     "guideline": "Prefer the *true* one.",
     "overlap": "3",
     "lease_minutes": "20",
     "human_price_micros": "0.25",
     "budget_micros": "100",
 }
-CHOICE = '[{"kind": "choice", "name": "topic", "title": "Topic?", "options": ["a", "b"]}]'
 
 
-def create(cast: Cast, browser: Any, **change: str) -> Any:
-    return browser(cast.manager).post(reverse("task-create", args=[cast.project.public_id]), FORM | change)
+def create(cast: Cast, browser: Any, preset: str = "", **change: str) -> Any:
+    url = reverse("task-create", args=[cast.project.public_id])
+    return browser(cast.manager).post(f"{url}?preset={preset}", FORM | change)
 
 
 def page(cast: Cast, name: str, task: Task | None = None) -> str:
     return reverse(name, args=[cast.project.public_id, (task or cast.task).public_id])
 
 
-def test_the_builder_makes_the_question_it_shows(cast: Cast, browser: Any) -> None:
-    assert create(cast, browser).status_code == 302
+def test_a_new_task_takes_its_form_and_leads_to_its_questions(cast: Cast, browser: Any) -> None:
+    response = create(cast, browser)
     task = Task.objects.get(name="New task")
-    question = task.questions[0]
-    assert (question["kind"], question["steps"], question["name"]) == ("preference", 7, "overall")
-    assert (question["aspects"], question["reasons"]) == (["helpful", "truthful"], ["clearer", "shorter"])
-    assert (question["allow_both_bad"], question["allow_cannot_judge"]) == (True, False)
+    assert response.status_code == 302
+    assert response.url == page(cast, "task-questions", task)
     assert (task.overlap, task.lease_minutes, task.human_price_micros) == (3, 20, 250_000)
     assert task.guideline
     assert task.guideline.text == "Prefer the *true* one."
     assert budget.budget_of(task).cap_micros == 100_000_000
 
 
-def test_questions_of_other_kinds_come_as_json(cast: Cast, browser: Any) -> None:
-    assert create(cast, browser, more_questions=CHOICE).status_code == 302
-    assert [question["kind"] for question in Task.objects.get(name="New task").questions] == ["preference", "choice"]
-
-
-def test_a_task_may_ask_no_preference(cast: Cast, browser: Any) -> None:
-    assert create(cast, browser, ask_preference="", title="", more_questions=CHOICE).status_code == 302
-    assert [question["kind"] for question in Task.objects.get(name="New task").questions] == ["choice"]
+@pytest.mark.parametrize("preset", presets.NAMES)
+def test_a_task_asks_what_its_preset_asks(cast: Cast, browser: Any, preset: str) -> None:
+    assert create(cast, browser, preset).status_code == 302
+    assert Task.objects.get(name="New task").questions == presets.preset(preset).stored_questions()
 
 
 @pytest.mark.parametrize(
@@ -67,21 +54,11 @@ def test_a_task_may_ask_no_preference(cast: Cast, browser: Any) -> None:
     [
         ({"name": ""}, "required"),
         ({"name": "Which is better"}, "already has a task"),
-        ({"title": ""}, "Write the question"),
-        ({"steps": "4"}, "Select a valid choice"),
         ({"overlap": "0"}, "greater than or equal to 1"),
         ({"overlap": "101"}, "less than or equal to 100"),
         ({"lease_minutes": "x"}, "whole number"),
         ({"human_price_micros": "-1"}, "greater than or equal to 0"),
         ({"budget_micros": "NaN"}, "Enter a number"),
-        ({"aspects": "\n".join(f"a{n}" for n in range(9))}, "at most 8"),
-        ({"more_questions": "{}"}, "must be a list"),
-        ({"more_questions": "[" * 100_000}, "This "),
-        ({"more_questions": '[{"kind": "choice", "kind": "span"}]'}, "twice"),
-        ({"more_questions": '[{"kind": "riddle"}]'}, "riddle"),
-        ({"more_questions": CHOICE.replace("topic", "overall")}, "two questions have this name"),
-        ({"more_questions": '[{"kind": "choice", "name": "t", "title": "\\ud800", "options": ["a", "b"]}]'}, "This "),
-        ({"ask_preference": "", "title": ""}, "at least one question"),
         ({"guideline": "x\u0000"}, "Null characters"),
     ],
 )
@@ -94,12 +71,12 @@ def test_a_bad_form_is_a_422_in_words_and_stores_nothing(
     assert Task.objects.count() == 1
 
 
-@pytest.mark.parametrize("preset", [*PRESETS, "made-up"])
+@pytest.mark.parametrize("preset", [*presets.NAMES, "made-up"])
 def test_each_preset_fills_the_form(cast: Cast, browser: Any, preset: str) -> None:
     url = reverse("task-create", args=[cast.project.public_id])
     response = browser(cast.manager).get(url, {"preset": preset})
-    assert response.status_code == 200
-    assert preset_values(preset)["title"] in response.content.decode()
+    chosen = preset if preset in presets.NAMES else "five-steps"
+    assert response.context["form"]["guideline"].value() == presets.preset(chosen).guideline
 
 
 def test_the_edit_form_shows_what_is_stored_and_saving_it_unchanged_changes_nothing(cast: Cast, browser: Any) -> None:
@@ -126,12 +103,6 @@ def edit(cast: Cast, browser: Any, **change: str) -> Any:
 def test_a_new_guideline_is_a_new_version(cast: Cast, browser: Any) -> None:
     edit(cast, browser, guideline="Prefer the short one.")
     assert [version.number for version in cast.task.guidelines.order_by("number")] == [1, 2]
-
-
-def test_changed_questions_raise_their_version(cast: Cast, browser: Any) -> None:
-    edit(cast, browser, steps="9")
-    cast.task.refresh_from_db()
-    assert (cast.task.questions_version, cast.task.questions[0]["steps"]) == (2, 9)
 
 
 def test_a_cap_below_what_is_spent_is_refused_whole(cast: Cast, browser: Any) -> None:

@@ -51,7 +51,8 @@ def furnish() -> Furnished:
         "annotation": _said(task, annotator),  # last: a frozen one can no longer be edited
     }
     empty = people.create_project("Nothing yet", owner=owner)
-    return Furnished(project, empty, owner, annotator, {name: str(row.public_id) for name, row in rows.items()})
+    ids = {name: str(row.public_id) for name, row in rows.items()}
+    return Furnished(project, empty, owner, annotator, ids | {"preset": "multipref"})
 
 
 def _said(task: Any, annotator: Any) -> Any:

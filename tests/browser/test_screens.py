@@ -22,18 +22,21 @@ RULES: dict[str, dict[str, Any]] = {
 PERSONAL = ("projects", "project-create", "tokens", "keys", "queue", "history")
 WORKING = ("work", "annotation-edit")
 EMPTY = (
-    *("overview", "settings", "people", "tasks", "task-create", "instances", "import-new", "routing"),
+    *("overview", "settings", "people", "tasks", "task-create", "task-import", "instances", "import-new", "routing"),
     *("judge", "judge-create", "datasets", "training", "run-create", "models"),
 )
 OF_A_PROJECT = (
     *EMPTY,
-    *("task", "task-edit", "instance", "import", "plan-create", "plan", "judge-edit"),
+    *("task", "task-edit", "task-questions", "questions-json", "questions-review", "task-preview", "preset"),
+    *("task-preview-room", "preset-room", "instance", "import", "plan-create", "plan", "judge-edit"),
     *("dataset-create", "dataset", "run", "model"),
 )
 SECRETS = ("login-link", "invitation")
 # answers to scripts, parts of pages, files, and addresses that only take a POST
 NO_PAGES = {
     *("language", "beside", "token-revoke", "invite", "member-role", "member-remove", "task-open", "task-close"),
+    *("task-export", "task-preview-answer", "preset-answer", "questions-discard", "questions-preset"),
+    *("question-keep", "question-open", "question-add", "question-duplicate", "question-move", "question-remove"),
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),
     *("instances-change",),
     *("pilot-start", "plan-apply", "plan-again", "plan-preview", "judge-run", "judge-retire"),
