@@ -86,7 +86,7 @@ urlpatterns = [
     path("p/<uuid:project>/tasks/<uuid:task>/close/", tasks.task_close, name="task-close"),
     # labelling
     path("label/", label.label_queue, name="queue"),
-    path("label/history/", label.history, name="history"),
+    path("label/history/", own.history, name="history"),
     path("label/<uuid:task>/", label.work, name="work"),
     path("label/<uuid:task>/beside/", own.beside, name="beside"),
     path("label/assignment/<uuid:assignment>/draft/", label.draft, name="draft"),

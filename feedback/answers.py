@@ -210,6 +210,8 @@ def _lacking(question: Question, answer: Strict) -> dict[str, str]:
     match question, answer:
         case RankingQuestion(), RankingAnswer(groups=[], unacceptable=[]):
             return {"groups": "rank at least one completion"}
+        case CritiqueQuestion(), CritiqueAnswer(critiques=texts) if not any(text.strip() for text in texts):
+            return {"critiques": "write at least one critique"}
         case ChoiceQuestion(), ChoiceAnswer(values=[]):
             return {"values": "choose at least one option"}
         case SpanQuestion(), SpanAnswer(spans=[], missing=[]):

@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
+from feedback.content import text_of
 from feedback.models import Annotation, Instance, Project
-from feedback.models.tasks import text_of
 from feedback.questions import Question
 
 from ..access import in_project

@@ -16,9 +16,9 @@ from django.urls import reverse
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
+from feedback.content import text_of
 from feedback.exceptions import InvalidInput
 from feedback.models import Annotator, Instance, Project, Task
-from feedback.models.tasks import text_of
 from feedback.services import curating, disagreeing, finding, leafing
 
 from ..access import in_project, task_from, user_of

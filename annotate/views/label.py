@@ -71,7 +71,9 @@ def label_queue(request: HttpRequest) -> HttpResponse:
     context = {
         "active": "label",
         "tasks": [reading.queue_row(row) for row in labelling.queue_of(user)],
-        "history": reading.history_rows(labelling.history_of(user)[:10], labelling.editable(user)),
+        "history": reading.history_rows(
+            labelling.history_of(user).prefetch_related("revisions")[:10], labelling.editable(user)
+        ),
         "today": labelling.today(user).count,
     }
     return render(request, "annotate/queue.html", context)
@@ -90,14 +92,6 @@ def work(request: HttpRequest, task: UUID) -> HttpResponse:
     except NothingToLabel:
         return render(request, "annotate/done.html", reading.done_context(row, user))
     return render(request, "annotate/work.html", reading.work_context(assignment, user))
-
-
-@require_GET
-@login_required
-def history(request: HttpRequest) -> HttpResponse:
-    user = user_of(request)
-    rows = reading.history_rows(labelling.history_of(user)[:100], labelling.editable(user))
-    return render(request, "annotate/history.html", {"active": "label", "history": rows})
 
 
 @require_http_methods(["PUT"])

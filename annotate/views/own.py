@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
@@ -13,12 +14,43 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
 from feedback.models import Task
-from feedback.services import people, revisiting
+from feedback.services import labelling, people, revisiting
 
 from .. import keys as keymap
 from ..access import user_of
 from ..forms.keys import KeysForm
+from . import reading
 from .label import labels_of
+
+
+@require_GET
+@login_required
+def history(request: HttpRequest) -> HttpResponse:
+    """The person's annotations, of all tasks or one, a page at a time."""
+    user = user_of(request)
+    asked = {name: _id_in(request, name) for name in ("task", "before", "after")}
+    leaf = revisiting.history(user, **asked)
+    context = {
+        "active": "label",
+        "history": reading.history_rows(leaf.rows, labelling.editable(user)),
+        "tasks": revisiting.tasks_of(user),
+        "task": str(asked["task"] or ""),
+        "previous_url": _page(asked["task"], before=leaf.rows[0].public_id) if leaf.before and leaf.rows else "",
+        "next_url": _page(asked["task"], after=leaf.rows[-1].public_id) if leaf.after and leaf.rows else "",
+    }
+    return render(request, "annotate/history.html", context)
+
+
+def _page(task: UUID | None, **ends: UUID) -> str:
+    return "?" + urlencode({"task": task, **ends} if task else ends)
+
+
+def _id_in(request: HttpRequest, name: str) -> UUID | None:
+    """An id of the address; a broken one is a 404."""
+    try:
+        return UUID(request.GET[name]) if request.GET.get(name) else None
+    except ValueError as error:
+        raise Http404 from error
 
 
 @require_GET
@@ -27,11 +59,7 @@ def beside(request: HttpRequest, task: UUID) -> HttpResponse:
     """Go to the person's answer before or after ``than``, of those that can still be changed; then to the work page."""
     user = user_of(request)
     row = get_object_or_404(Task.objects.filter(**labels_of(user)), public_id=task)
-    try:
-        than = UUID(request.GET["than"]) if "than" in request.GET else None
-    except ValueError as error:
-        raise Http404 from error
-    found = revisiting.beside(user, row, than, forward=request.GET.get("way") == "forward")
+    found = revisiting.beside(user, row, _id_in(request, "than"), forward=request.GET.get("way") == "forward")
     if found is None:
         return redirect("work", task)
     return redirect(reverse("annotation-edit", args=[found.public_id]) + "?from=room")

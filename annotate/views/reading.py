@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
+from feedback.content import text_of
 from feedback.models import Annotation, Assignment, GuidelineVersion, Task, User
-from feedback.models.tasks import text_of
 from feedback.question_changes import carry_over
 from feedback.questions import parse_questions
 from feedback.services import labelling, queue
@@ -22,6 +22,10 @@ from .spans import place_texts
 
 LETTERS = "ABCDEFGHIJKL"
 _QUESTIONS = "annotate/questions"
+MAX_TURNS, LAST_TURNS = 12, 6
+"""Of a chat with more turns only the last ones stand open."""
+LONG = 20_000
+"""Code points from which a field does not grow with its text."""
 _LANGUAGE = re.compile(r"^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$")
 
 
@@ -95,11 +99,12 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
     if marked:
         place_texts(completions)
     if any(question.get("on_prompt") for question in marked):
-        place_texts(row for row in prompt if row["text"])
+        place_texts(prompt)
     return {
         "task": task,
         "assignment": assignment,
-        "prompt": prompt,
+        "turns": turns_of(prompt),
+        "passages": passage_rows(instance.meta),
         "completions": completions,
         "questions": question_rows(questions, len(instance.completions)),
         "guideline": guideline_row(assignment.guideline),
@@ -149,11 +154,44 @@ def _url(name: str, assignment: Assignment) -> str:
     return reverse(name, args=[assignment.public_id])
 
 
+def turns_of(prompt: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The messages by where they stand: ``system`` first; of more than MAX_TURNS the older are ``earlier``."""
+    system = [row for row in prompt if row["role"] == "system"]
+    turns = [row for row in prompt if row["role"] != "system"]
+    shown = turns if len(turns) <= MAX_TURNS else turns[-LAST_TURNS:]
+    return {"system": system, "earlier": turns[: len(turns) - len(shown)], "shown": shown}
+
+
 def message_row(index: int, message: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    """A chat message as shown: its role, safe HTML and source; ``text`` says whether its content is text."""
-    content = message.get("content")
-    known = {"role": str(message.get("role", "")), "target": -1 - index, "text": isinstance(content, str)}
-    return known | _shown(content, message, meta)
+    """A chat message as shown. A tool's words are ``as_written``: they are data, not markdown."""
+    role = str(message.get("role", ""))
+    calls = [_call_row(call) for call in message.get("tool_calls", [])]
+    known = {"target": -1 - index, "role": role, "name": message.get("name", ""), "calls": calls}
+    return known | {"as_written": role == "tool"} | _shown(message.get("content"), message, meta)
+
+
+def _call_row(call: dict[str, Any]) -> dict[str, Any]:
+    """A tool call: its name, and its arguments as coloured code."""
+    arguments = call["arguments"]
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, indent=2)
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return {"name": call["name"], "html": render(f"{fence}json\n{text}\n{fence}")}
+
+
+def passage_rows(meta: dict[str, Any]) -> list[dict[str, Any]]:
+    """The passages of ``meta.passages``, each ``{"title", "sentences"}`` or ``{"title", "text"}``, in their order."""
+    passages = meta.get("passages")
+    known = passages if isinstance(passages, list) else []
+    return [_passage_row(passage if isinstance(passage, dict) else {}) for passage in known]
+
+
+def _passage_row(passage: dict[str, Any]) -> dict[str, Any]:
+    sentences = passage.get("sentences")
+    return {
+        "title": str(passage.get("title") or ""),
+        "sentences": [str(sentence) for sentence in sentences] if isinstance(sentences, list) else [],
+        "html": render(text_of(passage.get("text"))),
+    }
 
 
 def completion_rows(
@@ -168,13 +206,14 @@ def completion_rows(
 
 
 def _shown(content: Any, holder: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    raw = text_of(content) if isinstance(content, str) else json.dumps(content, ensure_ascii=False, indent=2)
-    html = render(raw if isinstance(content, str) else f"```json\n{raw}\n```")
+    raw = text_of(content)
     language = holder.get("lang") or meta.get("lang") or ""
     direction = holder.get("dir") or meta.get("dir")
     return {
-        "html": html,
+        "html": render(raw),
         "raw": raw,
+        "crlf": "\r\n" in raw,
+        "long": len(raw) > LONG,
         "lang": language if isinstance(language, str) and _LANGUAGE.match(language) else "",
         "dir": direction if direction in ("ltr", "rtl") else "auto",
     }
@@ -210,18 +249,23 @@ def history_rows(annotations: Iterable[Annotation], editable: set[int]) -> list[
             "submitted_at": row.submitted_at,
             "summary": summary(row),
             "edit_url": reverse("annotation-edit", args=[row.public_id]) if row.pk in editable else None,
+            "before": [
+                {"summary": summary(row, revision.answers), "at": revision.created_at}
+                for revision in sorted(row.revisions.all(), key=lambda one: one.pk, reverse=True)
+            ],
         }
         for row in annotations
     ]
 
 
-def summary(annotation: Annotation) -> str:
-    """What an annotation said, in the letters its annotator saw: ``A is clearly better``."""
+def summary(annotation: Annotation, before: dict[str, Any] | None = None) -> str:
+    """What an annotation says, or said ``before``, in the letters its annotator saw: ``A is clearly better``."""
+    answers = annotation.answers if before is None else before
     swapped = list(annotation.order[:1]) == [1]
-    for answer in annotation.answers.values():
+    for answer in answers.values():
         if "value" in answer:
             return words_of(str(answer["value"]), swapped=swapped)
-    count = len(annotation.answers)
+    count = len(answers)
     return ngettext("%(n)s answer", "%(n)s answers", count) % {"n": count}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from feedback.formats.records import BadRow, Message
+from feedback.formats.records import BadRow, Content, Message
 
 _TURN = re.compile(r"\n\n(Human|Assistant):")
 _ROLES = {"Human": "user", "Assistant": "assistant"}
@@ -40,7 +40,7 @@ def render_dialogue(messages: list[Message]) -> str:
     return text if messages and messages[-1]["role"] == "assistant" else f"{text}\n\nAssistant:"
 
 
-def split_pair(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], str, str]:
+def split_pair(chosen: list[Message], rejected: list[Message]) -> tuple[list[Message], Content, Content]:
     """``(prompt, chosen completion, rejected completion)`` of two chats that differ in their last assistant message.
 
     Raises BadRow when they part earlier, end on another role, or are equal.

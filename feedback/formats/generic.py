@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import json
 import math
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
@@ -15,11 +16,13 @@ from feedback.formats.mapping import SIDE_WORDS, ColumnMapping, Side, preview, s
 from feedback.formats.records import (
     MAX_COMPLETIONS,
     BadRow,
+    Content,
     ImportedInstance,
     Message,
     ReadOptions,
     RecordedAnnotation,
     RowError,
+    checked_content,
     checked_id,
     checked_messages,
     checked_meta,
@@ -104,7 +107,7 @@ def _chat(raw: object, path: str, options: ReadOptions) -> list[Message]:
     return [{"role": "user", "content": checked_text(raw, path, options)}]
 
 
-def _completions(row: Row, mapping: ColumnMapping, options: ReadOptions) -> list[dict[str, str | None]]:
+def _completions(row: Row, mapping: ColumnMapping, options: ReadOptions) -> list[dict[str, Any]]:
     raws, paths = [row[column] for column in mapping.completions], list(mapping.completions)
     if len(raws) == 1 and isinstance(raws[0], list) and not _is_chat(raws[0]):
         paths = [f"{paths[0]}.{i}" for i in range(len(raws[0]))]
@@ -120,8 +123,8 @@ def _is_chat(raw: list[Any]) -> bool:
     return bool(raw) and all(isinstance(item, Mapping) and "role" in item for item in raw)
 
 
-def _completion(raw: object, path: str, model: str | None, options: ReadOptions) -> dict[str, str | None]:
-    if isinstance(raw, list):
+def _completion(raw: object, path: str, model: str | None, options: ReadOptions) -> dict[str, Any]:
+    if isinstance(raw, list) and _is_chat(raw):
         messages = checked_messages(raw, path, options)
         if len(messages) != 1 or messages[0]["role"] != "assistant":
             raise BadRow(path, "must be one assistant message", "Put earlier messages into the prompt.")
@@ -129,7 +132,7 @@ def _completion(raw: object, path: str, model: str | None, options: ReadOptions)
     elif isinstance(raw, Mapping):
         model = model or (str(raw["model"]) if raw.get("model") else None)
         path, raw = f"{path}.content", raw.get("content", raw.get("text"))
-    return {"content": checked_text(raw, path, options), "model": model}
+    return {"content": checked_content(raw, path, options), "model": model}
 
 
 def _models(row: Row, mapping: ColumnMapping, n: int) -> list[str | None]:
@@ -143,9 +146,7 @@ def _models(row: Row, mapping: ColumnMapping, n: int) -> list[str | None]:
     return [str(raw)[:200] if raw else None for raw in raws]
 
 
-def _pair(
-    row: Row, mapping: ColumnMapping, options: ReadOptions
-) -> tuple[list[Message], list[dict[str, str | None]], Side]:
+def _pair(row: Row, mapping: ColumnMapping, options: ReadOptions) -> tuple[list[Message], list[dict[str, Any]], Side]:
     """A chosen/rejected row. Which of the two is stored first follows from a hash of their texts, so that the
     position never tells which one was chosen."""
     assert mapping.chosen is not None
@@ -156,8 +157,9 @@ def _pair(
         chats = [_chat(raw, path, options) for raw, path in zip(raws, ("chosen", "rejected"), strict=True)]
         prompt, *texts = split_pair(*chats)
         paths = (mapping.chosen, mapping.rejected)
-        ready = [
-            {"content": checked_text(t, p, options), "model": m} for t, p, m in zip(texts, paths, models, strict=True)
+        ready: list[dict[str, Any]] = [
+            {"content": checked_content(t, p, options), "model": m}
+            for t, p, m in zip(texts, paths, models, strict=True)
         ]
     elif mapping.prompt is None:
         raise BadRow("prompt", "is missing", "Map the prompt, or use dialogues as chosen and rejected.")
@@ -174,8 +176,9 @@ def _pair(
     return prompt, ready, "a"
 
 
-def _digest(text: str | None) -> bytes:
-    return blake2b((text or "").encode(), digest_size=16).digest()
+def _digest(content: Content) -> bytes:
+    text = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
+    return blake2b(text.encode(), digest_size=16).digest()
 
 
 def _recorded_side(row: Row, mapping: ColumnMapping, options: ReadOptions) -> Side | str:

@@ -45,6 +45,7 @@ _PREFERENCES = ("preference", "winner", "label", "choice", "preferred", "vote", 
 _MODELS = (("model_a", "model_b"), ("model_1", "model_2"), ("chosen_model", "rejected_model"), ("models",))
 _ANNOTATORS = ("annotator", "annotator_id", "judge", "rater", "worker", "worker_id", "user")
 _SYSTEMS = ("system", "system_prompt")
+PASSAGES = "passages"  # shown beside the prompt, however long they are
 
 
 class ColumnMapping(BaseModel):
@@ -158,7 +159,7 @@ def _holds_dialogues(column: str | None, first_rows: Sequence[Row]) -> bool:
 
 def _short_columns(columns: Sequence[str], first_rows: Sequence[Row], used: Sequence[str]) -> tuple[str, ...]:
     def is_short(column: str) -> bool:
-        return all(len(str(row.get(column))) <= 300 for row in first_rows)
+        return column.lower() == PASSAGES or all(len(str(row.get(column))) <= 300 for row in first_rows)
 
     return tuple(column for column in columns if column not in used and is_short(column))[:100]
 

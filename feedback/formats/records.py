@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from feedback.content import MAX_PARTS, MEDIA_KINDS, media_of, text_of
 from feedback.questions import MAX_TEXT, value_of_strength
 from feedback.text import InvalidText, check_text, check_texts
 
@@ -19,7 +20,10 @@ MAX_MESSAGES = 200
 MAX_ID = 200
 MAX_META_BYTES = 256 * 1024
 
-Message = dict[str, str]
+MAX_ALT = 2_000
+
+Content = str | list[dict[str, str]]
+Message = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,12 @@ class RecordedAnnotation:
 
 @dataclass(frozen=True, slots=True)
 class ImportedInstance:
-    """One prompt with its completions ``[{"content", "model"}]``; ``line`` is where it stood, from 1."""
+    """One prompt with its completions ``[{"content", "model"}]``, contents as in :mod:`feedback.content`; ``line`` is
+    where it stood, from 1."""
 
     external_id: str
     prompt: list[Message]
-    completions: list[dict[str, str | None]]
+    completions: list[dict[str, Any]]
     meta: dict[str, Any]
     source: str
     annotations: list[RecordedAnnotation] = field(default_factory=list)
@@ -130,7 +135,8 @@ def checked_text(text: object, path: str, options: ReadOptions, *, empty: bool =
 
 
 def checked_messages(raw: object, path: str, options: ReadOptions) -> list[Message]:
-    """A chat from ``[{"role", "content"}]``; other keys are dropped. Raises BadRow with the path of what is wrong."""
+    """A chat from ``[{"role", "content"}]``. Of other keys an assistant's ``tool_calls``, a tool's ``name``, ``lang``
+    and ``dir`` are kept. Raises BadRow with the path of what is wrong."""
     if not isinstance(raw, list) or not raw:
         raise BadRow(path, "must be a list of messages with role and content")
     if len(raw) > MAX_MESSAGES:
@@ -144,8 +150,67 @@ def _message(raw: object, path: str, options: ReadOptions) -> Message:
     role = raw.get("role")
     if role not in ROLES:
         raise BadRow(f"{path}.role", f"{str(role)[:40]!r} is not one of {', '.join(ROLES)}")
-    content = checked_text(raw.get("content"), f"{path}.content", options, empty=role in ("tool", "assistant"))
-    return {"role": str(role), "content": content}
+    calls = _tool_calls(raw.get("tool_calls"), f"{path}.tool_calls", options) if role == "assistant" else []
+    raw_content = "" if raw.get("content") is None and calls else raw.get("content")
+    message: Message = {
+        "role": str(role),
+        "content": checked_content(raw_content, f"{path}.content", options, empty=role in ("tool", "assistant")),
+        **_language(raw, path, options),
+    }
+    if calls:
+        message["tool_calls"] = calls
+    if role == "tool" and raw.get("name") is not None:
+        message["name"] = checked_text(raw["name"], f"{path}.name", options)[:200]
+    return message
+
+
+def _language(raw: Mapping[Any, Any], path: str, options: ReadOptions) -> dict[str, str]:
+    """``lang`` and ``dir`` of a text, where the row says them."""
+    return {key: checked_text(raw[key], f"{path}.{key}", options)[:40] for key in ("lang", "dir") if raw.get(key)}
+
+
+def _tool_calls(raw: object, path: str, options: ReadOptions) -> list[dict[str, str]]:
+    """Calls as ``{"name", "arguments"}``, also from OpenAI's ``{"function": {…}}``; arguments stay as they were."""
+    if raw is None:
+        return []
+    if not isinstance(raw, list) or len(raw) > MAX_MESSAGES:
+        raise BadRow(path, f"must be a list of at most {MAX_MESSAGES} calls")
+    return [_tool_call(call, f"{path}.{i}", options) for i, call in enumerate(raw)]
+
+
+def _tool_call(raw: object, path: str, options: ReadOptions) -> dict[str, str]:
+    call = raw.get("function", raw) if isinstance(raw, Mapping) else None
+    if not isinstance(call, Mapping):
+        raise BadRow(path, "must be an object with name and arguments")
+    arguments = call.get("arguments", "")
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False, indent=2, default=str)
+    return {
+        "name": checked_text(call.get("name"), f"{path}.name", options)[:200],
+        "arguments": checked_text(arguments, f"{path}.arguments", options, empty=True),
+    }
+
+
+def checked_content(raw: object, path: str, options: ReadOptions, *, empty: bool = False) -> Content:
+    """A text, or a list of parts (see :mod:`feedback.content`), which becomes a text when it has no other. Raises
+    BadRow."""
+    if not isinstance(raw, list):
+        return checked_text(raw, path, options, empty=empty)
+    if not 1 <= len(raw) <= MAX_PARTS:
+        raise BadRow(path, f"has {len(raw)} parts; 1 to {MAX_PARTS} are possible")
+    parts = [_part(part, f"{path}.{i}", options) for i, part in enumerate(raw)]
+    text = checked_text(text_of(parts), path, options, empty=bool(media_of(parts)) or empty)
+    return parts if media_of(parts) else text
+
+
+def _part(raw: object, path: str, options: ReadOptions) -> dict[str, str]:
+    kind = raw.get("type") if isinstance(raw, Mapping) else None
+    if not isinstance(raw, Mapping) or kind not in ("text", *MEDIA_KINDS):
+        raise BadRow(f"{path}.type", f"{str(kind)[:40]!r} is not one of text, {', '.join(MEDIA_KINDS)}")
+    if kind == "text":
+        return {"type": "text", "text": checked_text(raw.get("text"), f"{path}.text", options, empty=True)}
+    alt = checked_text(raw.get("alt") or "", f"{path}.alt", options, empty=True)
+    return {"type": kind, "file": checked_text(raw.get("file"), f"{path}.file", options), "alt": alt[:MAX_ALT]}
 
 
 def checked_id(raw: object, path: str = "external_id") -> str:

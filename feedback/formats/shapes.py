@@ -171,7 +171,7 @@ def _json(value: Mapping[str, Any]) -> str:
 def prompt_text(prompt: Sequence[Message]) -> str:
     """A prompt as one text: the content of a single user message, else an HH-style dialogue."""
     if len(prompt) == 1 and prompt[0]["role"] == "user":
-        return prompt[0]["content"]
+        return str(prompt[0]["content"])
     return render_dialogue(list(prompt))
 
 

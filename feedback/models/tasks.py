@@ -8,6 +8,7 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import Q
 
+from ..content import text_of
 from ..questions import Question, parse_questions
 from .columns import choice_field, one_of, public_id
 from .people import Project, User
@@ -209,8 +210,3 @@ class Instance(models.Model):
 
     def prompt_texts(self) -> list[str]:
         return [text_of(message["content"]) for message in self.prompt]
-
-
-def text_of(content: Any) -> str:
-    """The text of a message's content; content that is not text (a tool call, say) has none."""
-    return content if isinstance(content, str) else ""

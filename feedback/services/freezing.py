@@ -15,6 +15,7 @@ from django.db.models import Count, QuerySet
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..aggregation import Votes, dawid_skene, krippendorff_alpha
+from ..content import text_of
 from ..exceptions import InvalidInput
 from ..formats.shape_table import SHAPES, ShapeName, ordering_question
 from ..formats.shapes import Shape
@@ -86,6 +87,11 @@ class Tally:
     refinements: int = 0
 
 
+def _texts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Messages with the texts of their contents: a version holds no other parts."""
+    return [one | {"content": text_of(one["content"])} for one in messages]
+
+
 class Pool:
     """The annotations of a task in one snapshot, pass after pass in the same order."""
 
@@ -120,6 +126,7 @@ class Pool:
         waiting = next(groups, None)
         for row in self._source.rows(self._instances(), chunk=200):
             held = Held._make(row)
+            held = held._replace(prompt=_texts(held.prompt), completions=_texts(held.completions))
             while waiting is not None and waiting[0] < held.pk:
                 waiting = next(groups, None)  # annotations of an instance that was removed
             if waiting is not None and waiting[0] == held.pk:

@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from pydantic import ValidationError
 
+from ..content import text_of
 from ..exceptions import Conflict, InvalidInput, KeyReused, WrongState
 from ..formats.mapping import ColumnMapping, preview, suggest_mapping
 from ..formats.records import ImportedInstance, ReadOptions, RowError, preference_question
@@ -86,8 +87,8 @@ def _shown(entry: Checked) -> dict[str, Any]:
     record = entry.instance
     return {
         "external_id": record.external_id,
-        "prompt": [{**message, "content": message["content"][:600]} for message in record.prompt[:6]],
-        "completions": [{**one, "content": str(one["content"])[:600]} for one in record.completions],
+        "prompt": [{**message, "content": text_of(message["content"])[:600]} for message in record.prompt[:6]],
+        "completions": [{**one, "content": text_of(one["content"])[:600]} for one in record.completions],
         "annotations": [{"annotator": said.annotator, "answers": said.answers} for said in entry.said[:6]],
     }
 

@@ -1,14 +1,15 @@
-"""Leafing through instances in a chosen order, a page at a time, from either side of one of them."""
+"""Leafing through rows, mostly instances, in a chosen order, a page at a time, from either side of one of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from ..exceptions import InvalidInput
-from ..models import Instance
 
+Row = TypeVar("Row", bound=Model)
 SORTS = ("imported", "external_id", "priority", "open_slots", "people", "judges", "talk")
 _COLUMN = {"imported": "pk"}
 
@@ -28,11 +29,11 @@ class Order:
             raise InvalidInput(errors={"sort": f"Sort by one of: {', '.join(SORTS)}; a minus turns it round."})
         return cls(_COLUMN.get(name, name or "pk"), sort.startswith("-"))
 
-    def sorted(self, rows: QuerySet[Instance], *, backwards: bool = False) -> QuerySet[Instance]:
+    def sorted(self, rows: QuerySet[Row], *, backwards: bool = False) -> QuerySet[Row]:
         sign = "-" if self.descending != backwards else ""
         return rows.order_by(f"{sign}{self.column}", *([f"{sign}pk"] if self.column != "pk" else []))
 
-    def beyond(self, rows: QuerySet[Instance], anchor: Instance, *, backwards: bool = False) -> QuerySet[Instance]:
+    def beyond(self, rows: QuerySet[Row], anchor: Row, *, backwards: bool = False) -> QuerySet[Row]:
         """The rows after ``anchor`` in this order (before it: ``backwards``), nearest first."""
         way = "lt" if self.descending != backwards else "gt"
         further = Q(**{f"pk__{way}": anchor.pk})
@@ -43,17 +44,17 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Leaf:
+class Leaf(Generic[Row]):
     """One page: its rows, and whether there are rows before and after them."""
 
-    rows: list[Instance]
+    rows: list[Row]
     before: bool
     after: bool
 
 
 def leaf(
-    rows: QuerySet[Instance], order: Order, size: int, *, anchor: Instance | None = None, backwards: bool = False
-) -> Leaf:
+    rows: QuerySet[Row], order: Order, size: int, *, anchor: Row | None = None, backwards: bool = False
+) -> Leaf[Row]:
     """The page after ``anchor``, or before it; without one the first page."""
     if anchor is None:
         found = list(order.sorted(rows)[: size + 1])
@@ -65,7 +66,7 @@ def leaf(
     return Leaf(found[:size], True, more)
 
 
-def neighbours(rows: QuerySet[Instance], order: Order, anchor: Instance) -> tuple[Instance | None, Instance | None]:
+def neighbours(rows: QuerySet[Row], order: Order, anchor: Row) -> tuple[Row | None, Row | None]:
     """The rows just before and just after ``anchor``."""
     before = order.beyond(rows, anchor, backwards=True).first()
     return before, order.beyond(rows, anchor).first()

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from django.db.models import F
 
 from ..answers import check_answer
+from ..content import text_of
 from ..exceptions import AnswersMisfit, InvalidInput
 from ..models import Annotation, Assignment, AssignmentState, QuestionsVersion, Task, User
-from ..models.tasks import text_of
 from ..question_changes import carry_over, same_form
 from ..questions import InvalidAnswer, InvalidQuestions, Question, parse_questions
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..answers import check_answers, passage_count
+from ..content import text_of
 from ..formats.records import ImportedInstance, RecordedAnnotation, RowError
 from ..questions import InvalidAnswer, PreferenceQuestion, Question, strength, value_of_strength
 
@@ -94,8 +95,8 @@ class Checker:
         return replace(recorded, answers=self._check(recorded, record) if answers is None else answers)
 
     def _check(self, recorded: RecordedAnnotation, record: ImportedInstance) -> dict[str, Any]:
-        texts = [str(completion["content"]) for completion in record.completions]
-        prompt = [message["content"] for message in record.prompt]
+        texts = [text_of(completion["content"]) for completion in record.completions]
+        prompt = [text_of(message["content"]) for message in record.prompt]
         known = {"completions": texts, "prompt": prompt}
         try:
             return check_answers(

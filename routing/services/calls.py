@@ -14,10 +14,10 @@ from random import Random
 from django.db.models import Q, Sum
 from django.utils import timezone
 
+from feedback.content import text_of
 from feedback.exceptions import BudgetExhausted
 from feedback.models import AnnotationRequest, Instance, Job, RequestState, Source, Task
 from feedback.models.jobs import ENDED
-from feedback.models.tasks import text_of
 from feedback.services import budget
 from routing.judge.calling import CallResult
 from routing.judge.config import JudgeConfig, Order, orders_for

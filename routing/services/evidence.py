@@ -11,8 +11,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from feedback.content import text_of
 from feedback.models import Annotation, Annotator, Instance, Source, Task
-from feedback.models.tasks import text_of
 from feedback.questions import PreferenceQuestion, strength
 from routing.features.table import FeatureSet, describe_pairs
 from routing.features.texts import PairText

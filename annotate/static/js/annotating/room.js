@@ -24,6 +24,7 @@
 
 import { t } from "../i18n.js";
 import { ActiveClock } from "./clock.js";
+import { Critique } from "./critique.js";
 import { Draft } from "./draft.js";
 import { keysAreOn, listen, ownKeys, switchKeys } from "./keyboard.js";
 import { announce, notice } from "./notice.js";
@@ -32,7 +33,7 @@ import { Submission } from "./submission.js";
 import { markChosen, wireTexts } from "./texts.js";
 import * as toasts from "../toasts.js";
 
-export const KINDS = { preference: Preference };
+export const KINDS = { preference: Preference, critique: Critique };
 const STATE_WORDS = {
   saved: t("Saved"),
   saving: t("Saving…"),

@@ -28,16 +28,24 @@ function onClick(room, event) {
   if (raw) toggleRaw(raw);
   const copied = event.target.closest("[data-copy-raw]");
   if (copied) copy(copied.closest(".completion").querySelector(".raw").textContent);
+  if (event.target.closest("[data-last-turn]")) toLastTurn(room);
   const tab = event.target.closest("[data-show-completion]");
   if (tab) reveal(room, Number(tab.dataset.showCompletion));
 }
 
 function toggleRaw(button) {
-  const text = button.closest(".completion").querySelector(".completion-text");
+  const text = button.closest(".completion, .turn").querySelector("[data-text]");
   const showRaw = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(showRaw));
   text.querySelector(".raw").hidden = !showRaw;
   text.querySelector(".prose").hidden = showRaw;
+}
+
+function toLastTurn(room) {
+  const last = room.querySelector(".prompt > .turn:last-child");
+  last.scrollIntoView({ block: "start", behavior: behaviour() });
+  last.tabIndex = -1;
+  last.focus({ preventScroll: true });
 }
 
 async function copy(text) {
@@ -50,9 +58,12 @@ async function copy(text) {
 }
 
 function reveal(room, position) {
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const completion = room.querySelectorAll(".completion")[position];
-  completion.scrollIntoView({ inline: "start", block: "nearest", behavior: calm ? "auto" : "smooth" });
+  completion.scrollIntoView({ inline: "start", block: "nearest", behavior: behaviour() });
+}
+
+function behaviour() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
 }
 
 function markShown(room, completions) {
