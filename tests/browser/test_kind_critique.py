@@ -182,6 +182,31 @@ def test_a_required_critique_is_asked_for_by_screen_and_server(visitors: Visitor
     assert refused.value.errors == {"critique.critiques": "write at least one critique"}
 
 
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1]], ids=["stored order", "another order"])
+def test_two_completions_are_compared_in_words_on_demand(visitors: Visitors, order: list[int]) -> None:
+    texts = ["Red apples fall.", "Green apples fall.", "Red pears rise."]
+    page = open_work(visitors, critics(order=order, completions=texts))
+    comparison = page.get_by_role("region", name="Comparison")
+    comparison.get_by_role("button", name="Compare words").click()
+    diff = comparison.get_by_role("region", name="Differences in words")
+    first, second, third = (texts[index] for index in order)
+
+    def sides() -> list[str]:
+        """What stands struck through and what stands underlined, each with what is the same."""
+        parts = diff.evaluate(
+            "d => [...d.childNodes].map(n => [n.nodeName, n.nodeName === '#text' ? n.data : n.childNodes[1].data])"
+        )
+        return ["".join(text for name, text in parts if name in ("#text", side)) for side in ("DEL", "INS")]
+
+    expect(diff).to_be_visible()
+    assert sides() == [first, second]
+    expect(diff.locator("del")).not_to_have_count(0)
+    comparison.get_by_label("From completion").select_option("C")
+    assert sides() == [third, second]
+    comparison.get_by_role("button", name="Compare words").click()
+    expect(diff).to_be_hidden()
+
+
 JOINED = """async (pairs) => {
   const scripts = document.querySelector("script[src*=annotate]").src.replace(/annotate[^/]*$/, "");
   const { diffWords } = await import(scripts + NAME);
