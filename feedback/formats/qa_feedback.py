@@ -147,13 +147,15 @@ def _spans(feedback: object, text: str) -> list[dict[str, Any]]:
             raise BadRow(path, f"start and end must mark a part of the {len(text)} characters of prediction 1")
         if item.get("error type") not in SPAN_TYPES:
             raise BadRow(f"{path}.error type", f"{str(item.get('error type'))[:40]!r} is not a known type")
-        comment = str(item.get("explanation") or "")[:4000]
+        comment = str(item.get("explanation") or "")
+        if len(comment) > 4000:
+            raise BadRow(f"{path}.explanation", f"has {len(comment):,} characters; the limit is 4,000")
         spans.append({"target": 0, "start": start, "end": end, "type": item["error type"], "comment": comment})
     return [{**span, "subtype": "", "severity": "", "confidence": None} for span in spans]
 
 
 def _missing(feedback: object, passages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Passage ids count from 1, sentence ids too (0 is the title): the answer counts both from 0 and drops titles."""
+    """Passage and sentence ids count from 1, sentence 0 is the title: the answer counts from 0, -1 for the title."""
     found = []
     for i, item in enumerate(_items(feedback, "missing-info")):
         if item.get("error type") not in MISSING_TYPES:
@@ -162,7 +164,7 @@ def _missing(feedback: object, passages: list[dict[str, Any]]) -> list[dict[str,
         known = isinstance(passage, int) and 1 <= passage <= len(passages)
         length = len(passages[passage - 1]["sentences"]) if known and isinstance(passage, int) else 0
         ids = item.get("sentence_id") or []
-        sentences = [number - 1 for number in ids if isinstance(number, int) and 1 <= number <= length]
+        sentences = [number - 1 for number in ids if isinstance(number, int) and 0 <= number <= length]
         where = passage - 1 if known and isinstance(passage, int) else None
         found.append({"target": 0, "text": item["error type"], "passage": where, "sentences": sentences})
     return found

@@ -29,7 +29,8 @@ Message = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class RecordedAnnotation:
     """What somebody said before the import. ``answers`` as in :mod:`feedback.questions`, in the stored order of the
-    completions; empty for a judge that gave no readable verdict. ``order``: how a judge saw the stored pair."""
+    completions; empty for a judge that gave no readable verdict. ``order``: how a judge saw the stored pair.
+    ``details``: what else the source holds of this annotation, kept and exported with it."""
 
     annotator: str
     source: Literal["human", "judge"]
@@ -37,6 +38,7 @@ class RecordedAnnotation:
     order: Literal["ab", "ba"] | None = None
     rationale: str = ""
     annotated_at: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

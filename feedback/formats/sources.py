@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from feedback.formats import mtbench, qa_feedback, vicuna80
+from feedback.formats import feedbackqa, ilf, llmbar, mqm, mtbench, oasst, qa_feedback, vicuna80
 from feedback.formats.dialogue import is_dialogue
 from feedback.formats.generic import read_generic
 from feedback.formats.mapping import ColumnMapping, preview, suggest_mapping
@@ -93,6 +93,17 @@ _FORMATS = (
         qa_feedback.questions,
         qa_feedback.read_qa_feedback,
     ),
+    SourceFormat("wmt_mqm", "MQM error spans of translations (WMT)", mqm.is_mqm, mqm.questions, mqm.read_mqm),
+    SourceFormat("oasst", "OpenAssistant trees with ranked replies", oasst.is_oasst, oasst.questions, oasst.read_oasst),
+    SourceFormat(
+        "feedbackqa",
+        "FeedbackQA ratings with explanations",
+        feedbackqa.is_feedbackqa,
+        feedbackqa.questions,
+        feedbackqa.read_feedbackqa,
+    ),
+    SourceFormat("ilf", "ILF critiques and corrections of programs", ilf.is_ilf, ilf.questions, ilf.read_ilf),
+    SourceFormat("llmbar", "LLMBar labels and judges", llmbar.is_llmbar, llmbar.questions, llmbar.read_llmbar),
     SourceFormat("hh", "Chosen and rejected dialogues (HH)", _is_hh, _one_preference, _read_hh),
     SourceFormat("preference", "Prompt with chosen and rejected (TRL)", _is_pair, _one_preference, _read_guessed),
     SourceFormat("completions", "Prompt with completions", _is_completions, _any_preference, _read_guessed),

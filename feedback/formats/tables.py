@@ -132,14 +132,21 @@ def _read_json(path: Path, options: ReadOptions) -> Iterator[tuple[int, Row] | R
             for raw in _array_elements(file, options.max_line_bytes):
                 number += 1
                 try:
-                    yield number, _object(raw)
+                    yield number, _object(_readable(raw))
                 except BadRow as error:
                     yield error.at(number)
     except BadRow as error:
         yield error.at(number + 1)
 
 
+def _readable(element: Any) -> Any:
+    if isinstance(element, BadRow):
+        raise element
+    return element
+
+
 def _array_elements(file: BoundedFile, max_bytes: int) -> Iterator[Any]:
+    """The elements; one that is JSON but must not be stored comes as a BadRow. Raises BadFile."""
     buffer = file.read(65536).removeprefix(_MARK).lstrip(_SPACE)
     if not buffer.startswith(b"["):
         raise BadFile("file", "must be a JSON array of objects", "Rename a file with one object per line to .jsonl.")
@@ -183,8 +190,7 @@ def _one_element(file: BoundedFile, buffer: bytes, max_bytes: int) -> tuple[Any,
             value, end = DECODER.raw_decode(text)
             if end < len(text) or not isinstance(value, (int, float)):  # a number could go on in the next chunk
                 data = text[:end].encode()
-                check_parsed(value, data)
-                return value, text[end:].encode() + rest
+                return _checked(value, data), text[end:].encode() + rest
         except json.JSONDecodeError as error:
             if len(buffer) > max_bytes:
                 raise BadFile("element", f"is not JSON, or longer than {max_bytes:,} bytes: {error.msg}") from error
@@ -196,6 +202,14 @@ def _one_element(file: BoundedFile, buffer: bytes, max_bytes: int) -> tuple[Any,
         if not chunk:
             raise BadFile("file", "the JSON array ends early, or holds an element that is not JSON")
         buffer += chunk
+
+
+def _checked(value: Any, data: bytes) -> Any:
+    try:
+        check_parsed(value, data)
+    except InvalidJSON as error:
+        return BadRow(error.path or "element", error.reason, "Clean the text and import again.")
+    return value
 
 
 def _whole_characters(buffer: bytes) -> tuple[str, bytes]:

@@ -112,7 +112,7 @@ def _only(recorded: Sequence[RecordedAnnotation]) -> Said:
     one = recorded[0]
     if len(recorded) > 1:
         raise Misfit(f"annotations.{one.annotator}", "annotated this instance twice", "Keep one of the two.")
-    details = {"rationale": one.rationale} if one.rationale else {}
+    details = one.details | ({"rationale": one.rationale} if one.rationale else {})
     return Said(one.annotator, one.source, one.answers, details, at=_moment(one.annotated_at))
 
 
@@ -129,7 +129,7 @@ def merged_verdict(recorded: Sequence[RecordedAnnotation], questions: Sequence[Q
     if len(by_order) < len(recorded):
         raise Misfit(f"annotations.{first.annotator}", "has two verdicts in the same order", "Keep one of the two.")
     reasons = "\n\n".join(one.rationale for one in recorded if one.rationale)
-    details: dict[str, Any] = {"rationale": reasons} if reasons else {}
+    details: dict[str, Any] = first.details | ({"rationale": reasons} if reasons else {})
     answers = dict(first.answers)
     if question is not None and question.name in answers:
         values = {order: one.answers[question.name]["value"] for order, one in sorted(by_order.items())}

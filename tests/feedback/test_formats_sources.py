@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,9 @@ FOLDERS = {
     "mtbench": ("mtbench-human-gpt4", 1440),
     "vicuna80": ("vicuna80-human-judges", 1792),
     "qa_feedback": ("qa-feedback-finegrained", 320),
+    "oasst": ("oasst-ranked-trees", 122),
+    "ilf": ("ilf-code-feedback", 120),
+    "llmbar": ("llmbar-judges", 281),
 }
 
 
@@ -180,7 +185,7 @@ def test_a_ranking_from_pairwise_preferences() -> None:
     "junk", ["{}", "[]", '{"question_id": [1]}', '{"question_id": 1, "text": 3, "score": [2]}', "x"]
 )
 def test_junk_in_any_file_of_a_known_folder_is_an_error_not_a_crash(tmp_path: Path, junk: str) -> None:
-    for folder in ("mtbench-human-gpt4", "vicuna80-human-judges", "qa-feedback-finegrained"):
+    for folder, _ in FOLDERS.values():
         copy = tmp_path / folder
         for path in shared_data(folder).rglob("*.json*"):
             target = copy / path.relative_to(shared_data(folder)).with_name(path.name.removesuffix(".gz"))
@@ -190,3 +195,56 @@ def test_junk_in_any_file_of_a_known_folder_is_an_error_not_a_crash(tmp_path: Pa
         records = list(SOURCES[name].read(tmp_path / folder, ReadOptions()))
         assert records
         assert all(isinstance(record, RowError) for record in records)
+
+
+def test_sets_with_bad_rows_of_their_own_are_recognised() -> None:
+    for name, folder, bad in (("wmt_mqm", "wmt-mqm-spans", 1), ("feedbackqa", "feedbackqa-critiques", 5)):
+        path = shared_data(folder)
+        assert detect_source(path) is SOURCES[name]
+        records = list(SOURCES[name].read(path, ReadOptions()))
+        assert sum(isinstance(record, RowError) for record in records) == bad
+
+
+def test_a_bad_row_of_each_reader_names_its_field(tmp_path: Path) -> None:
+    message = {"message_id": "m", "text": "Hi", "role": "prompter", "replies": []}
+    reply = {"message_id": "r", "text": "Yes", "role": "assistant", "replies": []}
+    tree = {"message_tree_id": "t", "prompt": message}
+    bad_rank = {**message, "replies": [{**reply, "rank": 0}, {**reply, "rank": "first"}]}
+    many = {**message, "replies": [{**reply, "rank": n} for n in range(13)]}
+    program = dict.fromkeys(("prompt", "Feedback", "original_model_completion", "unedited_annotator_completion"), "x")
+    cases: list[tuple[str, Any, str]] = [
+        ("oasst", {**tree, "prompt": {**message, "role": "king"}}, "prompt"),
+        ("oasst", {**tree, "prompt": bad_rank}, "prompt.replies"),
+        ("oasst", {**tree, "prompt": many}, "replies"),
+        ("oasst", {**tree, "prompt": {**message, "text": " "}}, "prompt.text"),
+        ("ilf", {"task_id": 1, **program, "Feedback": ""}, "Feedback"),
+        ("ilf", {"task_id": [1], **program}, "task_id"),
+        ("ilf", {"task_id": 1, **program, "worker_id": 3.5}, "worker_id"),
+    ]
+    for name, row, field in cases:
+        path = tmp_path / "rows.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        assert [getattr(one, "field", one) for one in SOURCES[name].read(path, ReadOptions())] == [field]
+
+
+def test_a_bad_row_of_feedbackqa_leaves_the_others_in(tmp_path: Path) -> None:
+    reference = {"page_title": "P", "section_headers": ["H"], "section_content": "Text"}
+    good = {"question": "Q?", "passage": {"reference": reference}, "feedback": ["f"], "rating": ["Bad"]}
+    rows = [
+        {**good, "rating": ["Fine"]},
+        {**good, "feedback": []},
+        {**good, "question": "\u0080"},
+        {**good, "passage": {"reference": {**reference, "section_headers": "H"}}},
+        good,
+    ]
+    path = tmp_path / "feedback_x.json"
+    path.write_text(json.dumps(rows))
+    *errors, last = SOURCES["feedbackqa"].read(path, ReadOptions())
+    assert [(one.line, one.field) for one in errors if isinstance(one, RowError)] == [
+        (1, "x:rating.0"),
+        (2, "x:feedback"),
+        (3, "x:question"),
+        (4, "x:passage.reference.section_headers"),
+    ]
+    assert isinstance(last, ImportedInstance)
+    assert last.annotations[0].answers["rating"] == {"ratings": {"quality": [1]}}

@@ -190,3 +190,12 @@ def test_a_date_that_python_cannot_hold_is_a_row_error(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prompt": pa.array([2**62], pa.timestamp("us"))}), path)
     rows, errors = read(path)
     assert (rows, [error.field for error in errors]) == ([], ["file"])
+
+
+def test_a_control_character_in_a_json_array_costs_one_element(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text('[{"a": "x"}, {"a": "\\u0080"}, {"a": "y"}]')
+    first, bad, last = read_table(path)
+    assert (first, last) == ((1, {"a": "x"}), (3, {"a": "y"}))
+    assert isinstance(bad, RowError)
+    assert (bad.line, bad.field) == (2, "a")
