@@ -216,3 +216,92 @@ def test_the_last_submit_can_be_taken_back_on_the_finished_page(visitors: Visito
     page.keyboard.press("u")
     chosen(page).to_have_attribute("value", "tie")
     assert [row.state for row in submitted()] == ["submitted", "submitted", "withdrawn"]
+
+
+def test_a_save_whose_reply_is_lost_is_no_conflict(visitors: Visitors, cast: Cast) -> None:
+    visitors.faults.expected += [OFFLINE, r"status of 409"]
+    page = open_work(visitors, cast)
+    notices: list[str] = []
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/draft/", lose_the_answer, times=1)
+    field = page.get_by_label("Own reason")
+    field.press_sequentially("one")
+    expect(page.locator("#save-state")).to_have_text("Offline: kept here")
+    field.press_sequentially(" two")
+    expect(page.locator("#save-state")).to_have_text("Saved")
+    notices += page.get_by_role("alert").all_inner_texts()
+    assert assignment(page).draft["overall"]["other_reason"] == "one two"
+    assert "".join(notices).strip() == ""
+
+
+def test_a_reply_that_is_lost_with_the_browser_is_no_conflict_either(visitors: Visitors, cast: Cast) -> None:
+    visitors.faults.expected += [OFFLINE, r"status of 409"]
+    page = open_work(visitors, cast)
+
+    def lose_the_answer(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/draft/", lose_the_answer)
+    field = page.get_by_label("Own reason")
+    field.press_sequentially("one")
+    eventually(lambda: assignment(page).draft != {}, page=page)
+    page.context.set_offline(True)
+    field.press_sequentially(" two")
+    page.goto("about:blank")
+    page.unroute_all()
+    page.context.set_offline(False)
+    page.goto(f"/label/{cast.task.public_id}/")
+    expect(page.get_by_label("Own reason")).to_have_value("one two")
+    eventually(lambda: assignment(page).draft["overall"]["other_reason"] == "one two", page=page)
+    expect(page.get_by_role("button", name="Keep these")).to_have_count(0)
+
+
+def test_a_tab_without_changes_takes_over_what_the_other_one_saved(visitors: Visitors, cast: Cast) -> None:
+    visitors.faults.expected.append(r"status of 409")
+    first = open_work(visitors, cast)
+    second = first.context.new_page()
+    second.clock.install()
+    second.goto(f"/label/{cast.task.public_id}/")
+    first.bring_to_front()
+    first.keyboard.press("4")
+    eventually(lambda: saved_value(first) == stored_value(first, "b-is-slightly-better"), page=first)
+    second.bring_to_front()
+    second.mouse.move(200, 300)
+    second.clock.run_for(work_data(second)["lease_seconds"] / 3 * 1000 + 2000)  # its lease is renewed
+    chosen(second).to_have_attribute("value", "b-is-slightly-better")
+    expect(second.locator("#save-state")).to_have_text("Saved")
+    expect(second.get_by_role("button", name="Keep these")).to_have_count(0)
+
+
+def test_a_draft_that_the_server_refuses_is_said_and_kept(visitors: Visitors, cast: Cast) -> None:
+    visitors.faults.expected.append(r"status of 422")
+    page = open_work(visitors, cast)
+    page.route("**/draft/", lambda route: route.fulfill(status=422, json={"detail": "Too large."}), times=1)
+    page.keyboard.press("1")
+    expect(page.locator("#save-state")).to_have_text("Not saved on the server")
+    expect(page.get_by_role("alert").filter(has_text="Too large.")).to_be_visible()
+    page.reload()
+    chosen(page).to_have_attribute("value", "a-is-clearly-better")
+    eventually(lambda: saved_value(page) == stored_value(page, "a-is-clearly-better"), page=page)
+
+
+def test_a_sign_in_in_another_tab_is_enough(visitors: Visitors, cast: Cast) -> None:
+    from django.contrib.sessions.models import Session
+
+    visitors.faults.expected.append(r"status of 40[13]")
+    page = open_work(visitors, cast)
+    Session.objects.all().delete()
+    page.keyboard.press("5")
+    expect(page.locator("#save-state")).to_have_text("Signed out: kept here")
+    page.context.add_cookies([visitors._session(cast.annotator)])
+    other = page.context.new_page()
+    other.goto("/label/")
+    page.bring_to_front()
+    page.keyboard.press("4")
+    expect(page.locator("#save-state")).to_have_text("Saved")
+    assert saved_value(page) == stored_value(page, "b-is-slightly-better")

@@ -21,10 +21,13 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class Site:
-    """The real WSGI application, middleware and collected static files included, on a free port of this process."""
+    """The real WSGI application, middleware and static files included, on a port of this process (0: a free one)."""
 
-    def __init__(self) -> None:
-        self.server = ThreadedWSGIServer(("127.0.0.1", 0), QuietWSGIRequestHandler)
+    def __init__(self, port: int = 0) -> None:
+        self.start(port)
+
+    def start(self, port: int) -> None:
+        self.server = ThreadedWSGIServer(("127.0.0.1", port), QuietWSGIRequestHandler)
         self.server.set_app(get_wsgi_application())
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -34,6 +37,13 @@ class Site:
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()
+
+    def restart(self, away_seconds: float) -> None:
+        """Be gone for a while, then answer at the same address."""
+        port = self.server.server_port
+        self.stop()
+        time.sleep(away_seconds)
+        self.start(port)
 
 
 class Worker(threading.Thread):

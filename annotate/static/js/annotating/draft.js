@@ -1,35 +1,41 @@
-/* The draft of one assignment: kept in this browser at once, on the server within a second. */
+/* The draft of one assignment: kept in this browser at once, on the server within two seconds.
 
-import { same } from "./order.js";
-import { Away, SignedOut, backoff, send } from "./transport.js";
+   Nothing is overwritten that this tab has not seen. What it has seen are the answers it was given (`server`) and those
+   that it sent and got no reply to (`sent`, as fingerprints): the server may have taken them all the same. */
+
+import { fingerprint, same } from "./order.js";
+import { Away, SignedOut, backoff, send, uuid } from "./transport.js";
 
 const QUIET_MS = 500;
 const LONGEST_MS = 1500;
 
 export class Draft {
   /**
-   * `read()` answers the current answers, `activeMs()` the active time. `on` holds state(name), conflict(theirs)
-   * and lost(). States: saved, saving, offline, signed-out, conflict, lost.
+   * `read()` answers the current answers, `activeMs()` the active time. `on` holds state(name), conflict(theirs),
+   * renewed(theirs), refused(words) and lost(). States: saved, saving, offline, unkept, signed-out, conflict, refused, lost.
    */
   constructor({ assignment, draft, url, read, activeMs, on }) {
     Object.assign(this, { url, read, activeMs, on });
     this.key = `tiebreak:draft:${assignment}`;
     this.version = draft.version;
     this.server = draft.answers ?? {};
+    this.sent = [];
+    this.tab = uuid();
     this.attempt = 0;
     this.firstChange = 0;
     this.closed = false;
     this.held = false;
+    this.kept = true;
   }
 
   /** The answers to show first: those of the server, or newer ones that only this browser has. */
   restore() {
     const local = this.localCopy();
     if (!local || same(local.answers, this.server)) {
-      this.forget();
+      this.forget({ ofAnyTab: true });
       return { answers: this.server, newer: false };
     }
-    if (local.version < this.version) {
+    if (local.version < this.version && !local.sent?.includes(fingerprint(this.server))) {
       this.conflict({ version: this.version, answers: this.server });
       return { answers: local.answers, newer: false };
     }
@@ -63,6 +69,7 @@ export class Draft {
     if (this.closed || this.held || this.inConflict) return;
     const answers = this.read();
     this.firstChange = 0;
+    this.note(answers);
     try {
       const { status, data } = await send("PUT", this.url, this.body(answers));
       this.attempt = 0;
@@ -77,14 +84,53 @@ export class Draft {
   }
 
   answered(status, data, answers) {
-    if (status === 409 && data.code === "draft-conflict") return this.adopt(data) ? undefined : this.conflict(data);
+    if (status === 409 && data.code === "draft-conflict") return this.passedBy(data);
     if ([404, 409, 410].includes(status)) return this.lose();
-    if (status >= 400) return this.on.state("offline");
+    if (status >= 400) return this.refused(data);
+    this.sent = [];
     this.version = data.version;
     this.server = answers;
     if (!same(answers, this.read())) return this.changed();
     this.forget();
     return this.on.state("saved");
+  }
+
+  /* Remember what is about to be sent, over a crash too if it is unsaved. */
+  note(answers) {
+    const mark = fingerprint(answers);
+    if (!this.sent.includes(mark)) this.sent.push(mark);
+    if (this.unsaved) this.keep();
+  }
+
+  /* Somebody saved meanwhile: this tab, whose reply was lost; one that says the same; one that this tab must not undo. */
+  passedBy(theirs) {
+    if (this.catchUp(theirs)) return same(this.read(), theirs.answers) ? undefined : this.changed();
+    return same(this.read(), this.server) ? this.renew(theirs) : this.conflict(theirs);
+  }
+
+  /** Go on from a newer version that says the same as this tab, or that this tab wrote; false if it is another's. */
+  catchUp({ version, answers }) {
+    const agreed = same(answers, this.read());
+    if (!agreed && !this.sent.includes(fingerprint(answers))) return false;
+    Object.assign(this, { version, server: answers, sent: [] });
+    if (agreed) {
+      this.forget();
+      this.on.state("saved");
+    }
+    return true;
+  }
+
+  /* Nothing was changed here since the last save, so the other tab's answers are simply the newer ones. */
+  renew({ version, answers }) {
+    Object.assign(this, { version, server: answers, sent: [] });
+    this.forget();
+    this.on.renewed(answers);
+    this.on.state("saved");
+  }
+
+  refused(data) {
+    this.on.state("refused");
+    this.on.refused(data.detail ?? "");
   }
 
   failed(error) {
@@ -93,21 +139,11 @@ export class Draft {
       this.on.state("signed-out");
     } else if (error instanceof Away) {
       this.attempt += 1;
-      this.on.state("offline");
+      this.on.state(this.kept ? "offline" : "unkept");
       this.schedule(backoff(this.attempt));
     } else {
       throw error;
     }
-  }
-
-  /** Take over a newer version that says the same as this tab; answers false when it says something else. */
-  adopt({ version, answers }) {
-    if (!same(answers, this.read())) return false;
-    this.version = version;
-    this.server = answers;
-    this.forget();
-    this.on.state("saved");
-    return true;
   }
 
   conflict({ version, answers }) {
@@ -126,9 +162,14 @@ export class Draft {
       return this.save();
     }
     this.server = answers;
-    this.forget();
+    this.forget({ ofAnyTab: true });
     this.on.state("saved");
     return Promise.resolve();
+  }
+
+  /** Whether something was changed here that the server has not confirmed. */
+  get unsaved() {
+    return this.localCopy()?.tab === this.tab;
   }
 
   /** Whether the last save got no answer, so that only this browser has what is on the screen. */
@@ -145,7 +186,7 @@ export class Draft {
   /** The submit came back without being accepted: go on saving. */
   release() {
     this.held = false;
-    if (!this.closed && this.localCopy()) this.schedule(0);
+    if (!this.closed && this.unsaved) this.schedule(0);
   }
 
   lose() {
@@ -158,13 +199,20 @@ export class Draft {
   close({ accepted }) {
     clearTimeout(this.timer);
     this.closed = true;
-    if (accepted) this.forget();
+    if (accepted) this.forget({ ofAnyTab: true });
+  }
+
+  /** Whoever leaves the tab for another, or comes back to it, leaves nothing for later. */
+  saveIfUnsaved() {
+    if (this.unsaved) this.save();
   }
 
   /** The page is going away: send what is unsaved without waiting for an answer. */
   flush() {
-    if (this.closed || this.inConflict || !this.localCopy()) return;
-    send("PUT", this.url, this.body(this.read()), { keepalive: true }).catch(() => undefined);
+    if (this.closed || this.inConflict || !this.unsaved) return;
+    const answers = this.read();
+    this.note(answers);
+    send("PUT", this.url, this.body(answers), { keepalive: true }).catch(() => undefined);
   }
 
   localCopy() {
@@ -176,14 +224,18 @@ export class Draft {
   }
 
   keep() {
+    const { version, sent, tab } = this;
     try {
-      localStorage.setItem(this.key, JSON.stringify({ version: this.version, answers: this.read(), at: Date.now() }));
+      localStorage.setItem(this.key, JSON.stringify({ version, sent, tab, answers: this.read(), at: Date.now() }));
+      this.kept = true;
     } catch {
-      /* storage is full or blocked: the server copy is the only one */
+      this.kept = false; // storage is full or blocked: the server copy is the only one
     }
   }
 
-  forget() {
+  /** The server has what is here. Another tab's copy stays, unless the server has that too. */
+  forget({ ofAnyTab = false } = {}) {
+    if (!ofAnyTab && !this.unsaved) return;
     try {
       localStorage.removeItem(this.key);
     } catch {

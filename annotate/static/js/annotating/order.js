@@ -38,6 +38,19 @@ export function same(one, other) {
   return canonical(one) === canonical(other);
 }
 
+/** A short mark of what a JSON value says (cyrb53): equal values have equal ones, others others but by accident (2⁻⁵³). */
+export function fingerprint(value) {
+  let [a, b] = [0xdeadbeef, 0x41c6ce57];
+  for (const character of canonical(value)) {
+    const code = character.codePointAt(0);
+    a = Math.imul(a ^ code, 2654435761);
+    b = Math.imul(b ^ code, 1597334677);
+  }
+  a = Math.imul(a ^ (a >>> 16), 2246822507) ^ Math.imul(b ^ (b >>> 13), 3266489909);
+  b = Math.imul(b ^ (b >>> 16), 2246822507) ^ Math.imul(a ^ (a >>> 13), 3266489909);
+  return (2 ** 32 * (0x1fffff & b) + (a >>> 0)).toString(36);
+}
+
 function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value) ?? "null";

@@ -38,6 +38,8 @@ const STATE_WORDS = {
   saved: t("Saved"),
   saving: t("Saving…"),
   offline: t("Offline: kept here"),
+  unkept: t("Offline, and not kept here"),
+  refused: t("Not saved on the server"),
   "signed-out": t("Signed out: kept here"),
   conflict: t("Changed in another tab"),
   lost: t("Back in the queue"),
@@ -60,6 +62,8 @@ export class Room {
       on: {
         state: (name) => this.showState(name),
         conflict: (theirs) => this.askWhichDraft(theirs),
+        renewed: (theirs) => this.renew(theirs),
+        refused: (words) => this.sayRefused(words),
         lost: () => this.sayLost(),
       },
     });
@@ -103,6 +107,7 @@ export class Room {
     this.element.addEventListener("click", (event) => this.onClick(event), { signal });
     window.addEventListener("online", () => this.draft.save(), { signal });
     window.addEventListener("pagehide", () => this.draft.flush(), { signal });
+    document.addEventListener("visibilitychange", () => this.draft.saveIfUnsaved(), { signal });
     wireTexts(this.element, signal);
     this.wireKeys();
     this.wireReasonForms();
@@ -285,8 +290,19 @@ export class Room {
   showState(name) {
     const state = this.element.querySelector("#save-state");
     state.textContent = STATE_WORDS[name];
-    state.dataset.state = ["signed-out", "offline"].includes(name) ? "offline" : name;
+    state.dataset.state = ["signed-out", "offline", "unkept", "refused"].includes(name) ? "offline" : name;
     if (name === "signed-out") this.saySignedOut();
+    if (name === "unkept") notice(t("No connection, and this browser keeps nothing. Leave this page open until it says Saved."));
+  }
+
+  /* The other tab went on while nothing was changed in this one. */
+  renew(theirs) {
+    this.write(theirs);
+    announce(t("Brought up to date with your other tab"));
+  }
+
+  sayRefused(words) {
+    notice(t("The server did not take this draft. It is kept in this browser. {words}", { words }), { tone: "danger" });
   }
 
   saySignedOut() {

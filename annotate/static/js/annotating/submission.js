@@ -65,7 +65,7 @@ export class Submission {
     this.setBusy(false);
     if (status === 422) return this.refuse(data.errors ?? {});
     if (status === 409 && data.code === "draft-conflict") {
-      return this.room.draft.adopt(data) ? this.submit() : this.room.draft.conflict(data);
+      return this.room.draft.catchUp(data) ? this.submit() : this.room.draft.conflict(data);
     }
     if (status === 404 || status === 410) return this.room.draft.lose();
     return notice(data.detail ?? t("The server did not accept this. Your answers are kept; reload the page and try again."), { tone: "danger" });

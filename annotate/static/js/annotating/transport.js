@@ -1,5 +1,7 @@
 /* Requests of the reading room: JSON in and out, with the three ways a request can fail told apart. */
 
+const PATIENCE_MS = 15_000; // longer than any answer takes; a line that swallows requests must not hold up the next
+
 /** The network or the server is away; the same request may be sent again. */
 export class Away extends Error {}
 
@@ -14,7 +16,8 @@ export async function send(method, url, body, { keepalive = false } = {}) {
   const text = typeof body === "string" ? body : JSON.stringify(body);
   let response;
   try {
-    response = await fetch(url, { method, headers: headers(), body: text, keepalive, redirect: "manual", credentials: "same-origin" });
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    response = await fetch(url, { method, headers: headers(), body: text, keepalive, redirect: "manual", signal });
   } catch {
     throw new Away("no connection");
   }
@@ -39,7 +42,8 @@ export function backoff(attempt) {
 }
 
 function headers() {
-  const token = document.querySelector('meta[name="csrf-token"]')?.content || cookie("csrftoken");
+  // the cookie first: after a sign-in in another tab the page's own token is stale
+  const token = cookie("csrftoken") || document.querySelector('meta[name="csrf-token"]')?.content;
   return { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": token };
 }
 
