@@ -29,11 +29,12 @@ import { Draft } from "./draft.js";
 import { keysAreOn, listen, ownKeys, switchKeys } from "./keyboard.js";
 import { announce, notice } from "./notice.js";
 import { Preference } from "./preference.js";
+import { Span } from "./span.js";
 import { Submission } from "./submission.js";
 import { markChosen, wireTexts } from "./texts.js";
 import * as toasts from "../toasts.js";
 
-export const KINDS = { preference: Preference, critique: Critique };
+export const KINDS = { preference: Preference, critique: Critique, span: Span };
 const STATE_WORDS = {
   saved: t("Saved"),
   saving: t("Saving…"),

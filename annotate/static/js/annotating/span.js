@@ -1,0 +1,224 @@
+/* A span question on the screen: text is selected in the content, a popover says what is wrong with it, a list below
+   shows all that was marked. Offsets are those of the source (spantext.js), so nothing depends on the order on screen. */
+
+import { t, tn } from "../i18n.js";
+import * as toasts from "../toasts.js";
+import { Control } from "./control.js";
+import { keysAreOn } from "./keyboard.js";
+import { announce } from "./notice.js";
+import { SpanCaret } from "./spancaret.js";
+import { SpanList } from "./spanlist.js";
+import { MissingItems } from "./spanmissing.js";
+import { Painting, slotOf } from "./spanpaint.js";
+import { SpanPopover } from "./spanpopover.js";
+import { SpanRoom } from "./spanroom.js";
+
+const MOST_SPANS = 5000;
+const BLANK = { subtype: "", severity: "", comment: "", confidence: null };
+const inCharge = new WeakMap(); // room element → the span question that selections go to
+
+export class Span extends Control {
+  constructor(section, question, context) {
+    super(section, question, context);
+    const { signal } = this;
+    this.spans = new Map();
+    this.room = new SpanRoom(this.element, { onPrompt: question.on_prompt });
+    this.painting = new Painting((target) => this.room.of(target));
+    this.list = new SpanList(section.querySelector("[data-span-groups]"), question, this.room, {
+      open: (span) => this.open(span, { jump: true }),
+      remove: (span) => this.remove(span),
+      point: (span) => this.point(span),
+      signal,
+    });
+    this.popover = new SpanPopover(section.querySelector("[data-span-popover]"), question, {
+      changed: (fields) => this.edit(fields),
+      deleted: () => this.discard(),
+      closed: () => this.put(),
+      signal,
+    });
+    this.caret = new SpanCaret(this.room, { entered: (event) => this.onCaretKey(event), signal });
+    const missing = this.rows.find((row) => row.dataset.row === "missing");
+    this.missingItems = missing ? new MissingItems(missing, this.element, { changed: () => this.changed(), signal }) : null;
+    if (!inCharge.has(this.element)) inCharge.set(this.element, this);
+    section.addEventListener("focusin", () => inCharge.set(this.element, this), { signal });
+    section.querySelector("[data-mark-by-key]").addEventListener("click", () => this.caret.enter(), { signal });
+    this.room.listen({ selected: () => this.onSelected(), clicked: (x, y) => this.onClicked(x, y), signal });
+    signal.addEventListener("abort", () => this.painting.clear());
+  }
+
+  get takesSelections() {
+    return inCharge.get(this.element) === this && !this.section.hidden && !this.section.inert;
+  }
+
+  read() {
+    const spans = this.targets().flatMap((target) => this.of(target));
+    const missing = this.missingItems?.read() ?? [];
+    return spans.length || missing.length ? { spans: spans.map((span) => ({ ...span })), missing } : null;
+  }
+
+  write(stored) {
+    this.popover.close();
+    this.painting.clear();
+    this.spans.clear();
+    for (const span of stored?.spans ?? []) this.of(span.target).push({ ...BLANK, ...span });
+    for (const target of this.targets()) {
+      this.of(target).sort(byPlace);
+      for (const span of this.of(target)) this.paint(span);
+      this.list.draw(target, this.of(target));
+    }
+    this.missingItems?.write(stored?.missing ?? []);
+  }
+
+  missing() {
+    return this.question.required && this.read() === null ? t("Mark at least one span") : "";
+  }
+
+  summary() {
+    return tn("{n} span", "{n} spans", this.targets().reduce((sum, target) => sum + this.of(target).length, 0));
+  }
+
+  /** `m` marks by keyboard; digits belong to the popover. */
+  press(row, key) {
+    if (key === "m") this.caret.enter();
+    return key === "m";
+  }
+
+  showErrors(errors) {
+    const first = (start) => Object.entries(errors).find(([path]) => path === start || path.startsWith(`${start}.`))?.[1];
+    const known = { "": errors[""], spans: first("spans"), missing: first("missing") };
+    return super.showErrors(Object.fromEntries(Object.entries(known).filter(([, words]) => words !== undefined)));
+  }
+
+  /** All targets in stored order: messages, then completions. */
+  targets() {
+    const order = (target) => (target < 0 ? -target : 1e6 + target);
+    return [...new Set([...this.room.targets, ...this.spans.keys()])].sort((one, other) => order(one) - order(other));
+  }
+
+  /** The spans of one target, in reading order. */
+  of(target) {
+    if (!this.spans.has(target)) this.spans.set(target, []);
+    return this.spans.get(target);
+  }
+
+  paint(span) {
+    const index = this.question.types.findIndex((kind) => kind.name === span.type);
+    this.painting.paint(span, `span-${slotOf(index)}`, span);
+  }
+
+  point(span) {
+    if (span) this.painting.paint("active", "span-active", span);
+    else this.painting.erase("active");
+  }
+
+  onSelected() {
+    if (!this.takesSelections) return;
+    this.openSelection();
+  }
+
+  openSelection() {
+    const selected = this.room.selected();
+    if (selected && this.mayAdd(selected)) this.open(selected);
+  }
+
+  onClicked(x, y) {
+    const place = this.takesSelections && this.room.at(x, y);
+    const span = place && this.around(place);
+    if (span) this.open(span);
+    return Boolean(span);
+  }
+
+  /** The shortest span around a place. */
+  around({ target, offset }) {
+    const found = this.of(target).filter((span) => span.start <= offset && offset < span.end);
+    return found.sort((one, other) => one.end - one.start - (other.end - other.start))[0] ?? null;
+  }
+
+  onCaretKey({ key, code }) {
+    const digit = /^(?:Digit|Numpad)([1-9])$/.exec(code)?.[1];
+    const selected = this.room.selected();
+    if (key === "Enter" || key === " ") this.openAtCaret(selected);
+    else if (digit && selected && keysAreOn()) this.markAtOnce(selected, this.question.types[Number(digit) - 1]);
+    else return false;
+    return true;
+  }
+
+  openAtCaret(selected) {
+    if (selected) return this.openSelection();
+    const { focusNode, focusOffset } = getSelection();
+    const text = this.room.textAround(focusNode);
+    const offset = text?.offsetAt(focusNode, focusOffset) ?? null;
+    const span = offset === null ? null : this.around({ target: Number(text.element.dataset.spanText), offset });
+    return span ? this.open(span) : announce(t("Nothing is selected"));
+  }
+
+  markAtOnce(selected, kind) {
+    if (!kind || !this.mayAdd(selected)) return;
+    this.current = selected;
+    this.edit({ ...BLANK, type: kind.name });
+    this.put();
+    getSelection().collapseToEnd();
+  }
+
+  mayAdd({ target, start, end }) {
+    const overlaps = !this.question.allow_overlap && this.of(target).some((span) => span.start < end && start < span.end);
+    const words = overlaps
+      ? t("This overlaps another span, and here spans may not overlap.")
+      : this.read()?.spans.length >= MOST_SPANS && t("There are too many spans here to add another.");
+    if (words) toasts.show(words);
+    return !words;
+  }
+
+  /** Open a span, or a selection that is none yet. */
+  open(span, { jump = false } = {}) {
+    this.current = span;
+    if (jump) this.room.rangeOf(span)?.startContainer.parentElement.scrollIntoView({ block: "center" });
+    this.painting.paint("active", span.type ? "span-active" : "span-new", span);
+    this.popover.open(span, { quote: this.room.quote(span), place: () => this.room.rangeOf(span) });
+  }
+
+  /** The popover says something of the current span; with a type, a selection becomes a span. */
+  edit(fields) {
+    const span = this.current;
+    const isNew = !span.type;
+    Object.assign(span, fields);
+    if (isNew) {
+      const spans = this.of(span.target);
+      spans.splice(spans.filter((other) => byPlace(other, span) <= 0).length, 0, span);
+      announce(t("Marked as {type}: {words}", { type: span.type, words: this.room.quote(span) }));
+    }
+    this.paint(span);
+    this.list.draw(span.target, this.of(span.target));
+    this.changed();
+  }
+
+  /** Close what was open; the keyboard goes on in the text where it was. */
+  put() {
+    this.current = null;
+    this.painting.erase("active");
+    if (this.caret.isOn) this.caret.enter();
+    else getSelection().removeAllRanges();
+  }
+
+  discard() {
+    const span = this.current;
+    this.popover.close();
+    if (span?.type) this.remove(span);
+  }
+
+  remove(span) {
+    const spans = this.of(span.target);
+    const at = spans.indexOf(span);
+    if (at < 0) return;
+    spans.splice(at, 1);
+    this.painting.erase(span);
+    this.point(null);
+    this.list.draw(span.target, spans);
+    announce(t("Span deleted"));
+    this.changed();
+  }
+}
+
+function byPlace(one, other) {
+  return one.start - other.start || one.end - other.end;
+}
