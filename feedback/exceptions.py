@@ -67,6 +67,13 @@ class NothingToLabel(FeedbackError):
     status = 404
 
 
+class Unsuited(NothingToLabel):
+    """This task asks for a language or a skill that you do not have."""
+
+    code = "unsuited"
+    status = 404
+
+
 class UndoExpired(Conflict):
     """It is too late to undo this annotation."""
 

@@ -32,18 +32,13 @@ _LANGUAGE = re.compile(r"^[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*$")
 def work_context(assignment: Assignment, user: User) -> dict[str, Any]:
     """One assignment, to be labelled."""
     task = assignment.task
-    done = labelling.history_of(user).filter(task=task).count()
     draft = {
         "answers": assignment.draft,
         "version": assignment.draft_version,
         "active_ms": assignment.active_ms,
     }
     return texts_of(assignment, assignment.questions) | {
-        "progress": {
-            "done": done,
-            "goal": done + labelling.left_for(task, user),
-            "total": task.instances.filter(removed_at=None).count(),
-        },
+        "progress": queue.progress_in(task, user),
         "set_aside": set_aside_rows(assignment),
         "page": page_of(
             assignment,
@@ -71,7 +66,6 @@ def edit_context(annotation: Annotation, *, from_room: bool) -> dict[str, Any]:
         "forward": _beside(annotation.task, "forward", annotation),
     }
     return texts_of(assignment, annotation.task.questions) | {
-        "progress": {"done": 0, "goal": 1, "total": 1},
         "page": page_of(assignment, annotation.task.questions, draft, urls),
         "editing": True,
     }
@@ -236,6 +230,7 @@ def queue_row(row: labelling.QueueRow) -> dict[str, Any]:
         "done": row.done,
         "goal": row.done + row.left,
         "left": row.left,
+        "more": row.more,
         "minutes": row.minutes,
         "start_url": reverse("work", args=[row.task.public_id]),
     }

@@ -66,6 +66,7 @@ class AssignmentState(models.TextChoices):
     SKIPPED = "skipped", "Skipped"
     FLAGGED = "flagged", "Flagged"
     EXPIRED = "expired", "Expired"
+    REQUEUED = "requeued", "Given to someone else"
 
 
 class AssignmentQuerySet(models.QuerySet["Assignment"]):
@@ -103,7 +104,7 @@ class Assignment(models.Model):
     class Meta:
         constraints = [
             one_of(AssignmentState, "state", "assignment_state"),
-            set_exactly_in(["submitted", "skipped", "flagged", "expired"], "ended_at", "assignment_ended"),
+            set_exactly_in(["submitted", "skipped", "flagged", "expired", "requeued"], "ended_at", "assignment_ended"),
             models.UniqueConstraint(fields=["instance", "annotator"], name="assignment_once_per_person"),
         ]
         indexes = [
@@ -124,6 +125,47 @@ class Assignment(models.Model):
         if self.questions_version == self.task.questions_version:
             return self.task.parsed_questions
         return parse_questions(self.questions)
+
+
+class Line(models.Model):
+    """A task's line of open instances: ``epoch`` rises when it is formed anew, ``returns`` counts who came back to it.
+
+    A row of its own, since it is locked by whoever hands an instance back (``services/queue/line.py``).
+    """
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, primary_key=True, related_name="line")
+    epoch = models.PositiveIntegerField(default=0)
+    returns = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"line of {self.task}"
+
+
+class QueuePlace(models.Model):
+    """Where a person stands in a task's line, and how far they are.
+
+    Everything open in front of (``priority``, ``instance_id``) and up to return number ``returned`` was theirs already
+    or does not suit them, as long as ``basis`` still says what it was worked out from (``services/queue/line.py``).
+    ``done`` counts their live answers; ``goal`` is ``done`` and what was left at ``counted_at``, ``more`` when that was
+    more than was counted.
+    """
+
+    task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="+")
+    annotator = models.ForeignKey(Annotator, on_delete=models.CASCADE, related_name="places")
+    basis = models.CharField(max_length=64, blank=True)
+    priority = models.SmallIntegerField(default=0)
+    instance_id = models.BigIntegerField(default=0)
+    returned = models.PositiveBigIntegerField(default=0)
+    done = models.PositiveIntegerField(default=0)
+    goal = models.PositiveIntegerField(default=0)
+    more = models.BooleanField(default=False)
+    counted_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["annotator", "task"], name="queue_place_once")]
+
+    def __str__(self) -> str:
+        return f"{self.annotator} in {self.task}"
 
 
 class AnnotationState(models.TextChoices):
@@ -184,7 +226,8 @@ class Annotation(models.Model):
         indexes = [
             models.Index(fields=["task", "source", "state"], name="annotation_of_task"),
             models.Index(fields=["task", "-created_at"], name="annotation_recent"),
-            models.Index(fields=["annotator", "-created_at"], name="annotation_history"),
+            models.Index(fields=["annotator", "-submitted_at"], name="annotation_history"),
+            models.Index(fields=["annotator", "task", "-submitted_at"], name="annotation_task_history"),
         ]
 
     def __str__(self) -> str:

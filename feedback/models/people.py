@@ -88,9 +88,13 @@ class Project(models.Model):
 
 
 class Membership(models.Model):
+    """``languages`` a member reads (none said: whatever comes) and ``skills`` that a manager knows of."""
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = choice_field(Role)
+    languages = models.JSONField(default=list, blank=True)
+    skills = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -26,7 +26,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
 
 class Task(models.Model):
-    """``overlap`` people label an instance; with ``plan_only`` only the instances that a plan sends to people."""
+    """``overlap`` people label an instance; with ``plan_only`` only the instances that a plan sends to people.
+
+    ``languages`` and ``skills`` are what everybody who labels it must read and have.
+    """
 
     public_id = public_id()
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="tasks")
@@ -42,6 +45,8 @@ class Task(models.Model):
     plan_only = models.BooleanField(default=False)
     lease_minutes = models.PositiveSmallIntegerField(default=30)
     human_price_micros = models.BigIntegerField(default=500_000)
+    languages = models.JSONField(default=list, blank=True)
+    skills = models.JSONField(default=list, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
 
@@ -157,9 +162,12 @@ class ImportBatch(models.Model):
         return self.filename
 
 
+OPEN = Q(open_slots__gt=0, removed_at=None, held_at=None)
+
+
 class InstanceQuerySet(models.QuerySet["Instance"]):
     def open(self) -> Self:
-        return self.filter(open_slots__gt=0, removed_at=None)
+        return self.filter(OPEN)
 
 
 class Instance(models.Model):
@@ -167,7 +175,10 @@ class Instance(models.Model):
 
     ``prompt`` is a list of ``{"role", "content"}``; ``completions`` a list of ``{"content", "model"}`` whose index is
     how answers name a completion. ``open_slots`` counts the annotations people may still begin: lending takes one,
-    an expired lease or a skip gives it back. ``searchable``: the full-text index holds its texts (``searching``).
+    an expired lease or a skip gives it back, and then ``returned`` says as which of the task's returns. ``lang`` (a
+    language tag) and ``skill`` are what a person must read and have; empty asks nothing. ``held_at``: reported as
+    harmful, and shown to nobody until a reviewer has looked.
+    ``searchable``: the full-text index holds its texts (``searching``).
     """
 
     public_id = public_id()
@@ -181,8 +192,12 @@ class Instance(models.Model):
     prompt_hash = models.CharField(max_length=64)
     open_slots = models.PositiveSmallIntegerField(default=0)
     priority = models.SmallIntegerField(default=0)
+    returned = models.PositiveBigIntegerField(null=True, blank=True)
+    lang = models.CharField(max_length=35, blank=True, default="", db_default="")
+    skill = models.CharField(max_length=40, blank=True, default="", db_default="")
     removed_at = models.DateTimeField(null=True, blank=True)
     searchable = models.BooleanField(default=False)
+    held_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = InstanceQuerySet.as_manager()
@@ -193,10 +208,11 @@ class Instance(models.Model):
             models.CheckConstraint(condition=Q(open_slots__gte=0), name="instance_open_slots_positive"),
         ]
         indexes = [
+            models.Index(fields=["task", "-priority", "id", "lang", "skill"], condition=OPEN, name="instance_line"),
             models.Index(
-                fields=["task", "-priority", "id"],
-                condition=Q(open_slots__gt=0, removed_at=None),
-                name="instance_queue",
+                fields=["task", "returned", "lang", "skill"],
+                condition=OPEN & Q(returned__isnull=False),
+                name="instance_returned",
             ),
             models.Index(fields=["task", "prompt_hash"], name="instance_prompt"),
             models.Index(fields=["id"], condition=Q(searchable=False), name="instance_to_index"),

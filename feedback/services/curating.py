@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from ..exceptions import InvalidInput
 from ..models import AuditEvent, Instance, Project, User
+from .queue import line
 
 MOST = 200
 PRIORITY_STEP, HIGHEST_PRIORITY = 10, 30_000
@@ -56,6 +57,8 @@ def change(project: Project, ids: Sequence[UUID], action: str, *, actor: User) -
     keys = list(rows.order_by("pk").values_list("pk", flat=True))
     if len(keys) < len(wanted):
         raise InvalidInput(errors={"instances": "Some of these instances are not in this project."})
+    for task in rows.order_by("task").values_list("task", flat=True).distinct():
+        line.reform(task)
     changed = ACTIONS[action](Instance.objects.filter(pk__in=keys))
     named = sorted(map(str, wanted))
     AuditEvent.write(f"instances.{action}", actor=actor, project=project, subject=f"{changed} instances", ids=named)

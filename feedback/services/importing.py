@@ -36,6 +36,7 @@ from ..models import (
 )
 from ..questions import PreferenceQuestion
 from . import jobs, tasks, uploads
+from .queue import line
 from .recorded import Checked, Checker
 from .storing import store_chunk
 from .uploads import Stored
@@ -320,6 +321,7 @@ def _store(batch: ImportBatch, report: Report, staged: IO[bytes], context: jobs.
             for chunk in _staged(staged):
                 store_chunk(batch, chunk, annotators)
                 context.check()
+            line.reform(batch.task.pk)  # others may have passed these rows' keys by now
             batch.report, batch.state, batch.imported_at = asdict(report), ImportState.IMPORTED, timezone.now()
             batch.save(update_fields=["report", "state", "imported_at"])
             counts = {"instances": report.instances, **report.annotations}

@@ -5,22 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Avg, Count, Exists, F, Max, OuterRef, Q, QuerySet, Sum
+from django.db.models import Avg, Count, F, Max, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from ..exceptions import DraftConflict
-from ..models import Annotation, Assignment, AssignmentState, Instance, Task, User
+from ..models import (
+    Annotation,
+    Annotator,
+    Assignment,
+    AssignmentState,
+    Membership,
+    QueuePlace,
+    Task,
+    TaskState,
+    User,
+)
 from . import queue
+from .people import LABEL_ROLES
 
 
 @dataclass(frozen=True)
 class QueueRow:
-    """A task open to a person. ``left`` counts the instances they may still begin or have begun."""
+    """A task open to a person. ``left`` counts the instances they may still begin or have begun; ``more``: at least."""
 
     task: Task
     done: int
     left: int
+    more: bool
     minutes: int | None
 
 
@@ -33,56 +45,49 @@ class Today:
 
 
 def queue_of(user: User) -> list[QueueRow]:
-    """The tasks open to ``user`` with what is done and left, in four queries however many tasks there are."""
-    tasks = list(queue.open_to(user))
-    fresh = _fresh(user, [task.pk for task in tasks])
-    begun = _begun(user, [task.pk for task in tasks])
+    """The tasks open to ``user`` with what is done and left of each; counting stops at a thousand."""
     pace = _pace(user)
     rows = []
+    tasks = list(_open_to(user))
+    progress = queue.progress_of(tasks, user)
     for task in tasks:
-        left = fresh.get(task.pk, 0) + begun.get(task.pk, 0)
-        minutes = round(left * pace[task.pk] / 60_000) or 1 if left and task.pk in pace else None
-        rows.append(QueueRow(task=task, done=task.done, left=left, minutes=minutes))  # type: ignore[attr-defined]
+        done, left, more = progress[task.pk]
+        minutes = round(left * pace[task.pk] / 60_000) or 1 if left and not more and task.pk in pace else None
+        rows.append(QueueRow(task=task, done=done, left=left, more=more, minutes=minutes))
     return rows
 
 
-def left_for(task: Task, user: User) -> int:
-    """How many instances of ``task`` this person may still label."""
-    return _fresh(user, [task.pk]).get(task.pk, 0) + _begun(user, [task.pk]).get(task.pk, 0)
-
-
-def _fresh(user: User, tasks: list[int]) -> dict[int, int]:
-    """Open instances per task that were never lent to ``user``."""
-    seen = Assignment.objects.filter(instance=OuterRef("pk"), annotator__user=user)
-    return _per_task(Instance.objects.open().filter(~Exists(seen), task__in=tasks))
-
-
-def _begun(user: User, tasks: list[int]) -> dict[int, int]:
-    """Assignments per task that ``user`` holds, or held and may take up again."""
-    lent = Q(state=AssignmentState.LENT) | Q(state=AssignmentState.EXPIRED, instance__open_slots__gt=0)
-    return _per_task(Assignment.objects.filter(lent, annotator__user=user, task__in=tasks))
-
-
-def _per_task(rows: QuerySet[Instance] | QuerySet[Assignment]) -> dict[int, int]:
-    return dict(rows.order_by().values_list("task").annotate(count=Count("pk")))
+def _open_to(user: User) -> QuerySet[Task]:
+    projects = Membership.objects.filter(user=user, role__in=LABEL_ROLES).values("project")
+    return Task.objects.filter(state=TaskState.OPEN, project__in=projects).select_related("project").order_by("name")
 
 
 def _pace(user: User) -> dict[int, float]:
-    """Active milliseconds per annotation of ``user``, per task."""
-    timed = Annotation.objects.live().filter(annotator__user=user, active_ms__gt=0).order_by()
+    """Active milliseconds per annotation of ``user`` today, per task."""
+    timed = _since_midnight(user).filter(active_ms__gt=0).order_by()
     return dict(timed.values_list("task").annotate(pace=Avg("active_ms")))
 
 
 def history_of(user: User) -> QuerySet[Annotation]:
     """The person's own annotations, newest first."""
-    own = Annotation.objects.live().filter(annotator__user=user, recorded=False)
-    return own.select_related("task", "task__project", "assignment").order_by("-created_at", "-pk")
+    return _own(user).select_related("task", "task__project", "assignment").order_by("-submitted_at", "-pk")
+
+
+def _own(user: User) -> QuerySet[Annotation]:
+    # keys rather than a join: with one project the newest are then read from the index in order
+    annotators = list(Annotator.objects.filter(user=user).values_list("pk", flat=True))
+    return Annotation.objects.live().filter(annotator__in=annotators, recorded=False)
+
+
+def _since_midnight(user: User) -> QuerySet[Annotation]:
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    return _own(user).filter(submitted_at__gte=midnight)
 
 
 def editable(user: User) -> set[int]:
     """Keys of the annotations ``user`` may still change: the last ten of each task that no version has frozen."""
     found: set[int] = set()
-    tasks = Annotation.objects.live().filter(annotator__user=user, recorded=False).order_by().values("task")
+    tasks = QueuePlace.objects.filter(annotator__user=user, done__gt=0).values("task")
     for task in Task.objects.filter(pk__in=tasks).annotate(
         frozen_at=Max(Coalesce("dataset_versions__frozen_at", "dataset_versions__created_at"))
     ):
@@ -94,8 +99,7 @@ def editable(user: User) -> set[int]:
 
 def today(user: User, task: Task | None = None) -> Today:
     """What ``user`` submitted since midnight (UTC), of ``task`` or of all."""
-    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    own = Annotation.objects.live().filter(annotator__user=user, recorded=False, submitted_at__gte=midnight)
+    own = _since_midnight(user)
     if task:
         own = own.filter(task=task)
     sums = own.aggregate(count=Count("pk"), active=Sum("active_ms"))

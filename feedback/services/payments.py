@@ -20,11 +20,8 @@ def open_request(task: Task, instance_id: int) -> AnnotationRequest | None:
     return asked.select_for_update().first()
 
 
-def pay(task: Task, instance_id: int) -> int:
-    """Count a person's annotation against the open request for its instance; returns the price settled, in micros."""
-    request = open_request(task, instance_id)
-    if request is None:
-        return 0
+def pay(task: Task, request: AnnotationRequest) -> int:
+    """Count a person's annotation against the request that asked for it; returns the price settled, in micros."""
     request.received += 1
     if request.received >= request.wanted:
         request.state, request.ended_at = RequestState.DONE, timezone.now()

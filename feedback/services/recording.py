@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from ..models import Annotation, Annotator, Instance, Task
 from . import budget
-from .payments import pay
+from .payments import open_request, pay
 from .queue import take_slot
 from .recorded import Said
 
@@ -39,7 +39,8 @@ def record(task: Task, rows: Iterable[Recorded]) -> int:
 def _annotation(task: Task, row: Recorded) -> Annotation:
     price = 0
     if row.said.source == "human" and take_slot(row.instance.pk):
-        price = pay(task, row.instance.pk)
+        request = open_request(task, row.instance.pk)
+        price = pay(task, request) if request else 0
     return Annotation(
         task=task,
         instance=row.instance,

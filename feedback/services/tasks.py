@@ -22,6 +22,7 @@ from ..models import (
     User,
 )
 from .questions import canonical_questions, keep_readable, write_version
+from .queue import line
 
 EDITABLE = {"name", "description", "questions", "overlap", "plan_only", "lease_minutes", "human_price_micros"}
 
@@ -110,6 +111,7 @@ def _follow_overlap(task: Task, overlap: int) -> None:
 
     The instances are locked first, in a statement of its own: one that is being lent right now is then counted.
     """
+    line.reform(task.pk)
     locked = (
         Instance.objects.select_for_update(no_key=True).filter(task=task).order_by("pk").values_list("pk", flat=True)
     )

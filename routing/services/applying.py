@@ -22,12 +22,14 @@ from feedback.models import (
     Task,
     User,
 )
-from feedback.services import budget
+from feedback.services import budget, queue
 
 from ..models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan
 from . import requests
 from .calls import Pair, most_for_pair
 from .judging import PILOT, start_judging
+
+LEVELS = 100
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ def apply_plan(plan: RoutingPlan, *, actor: User | None) -> Applied:
         ready = RoutingPlan.objects.filter(pk=plan.pk, state=PlanState.READY)
         if not ready.update(state=PlanState.APPLIED, applied_at=timezone.now()):
             raise WrongState("This plan was already applied." if _is_applied(plan) else "This plan is not ready yet.")
+        queue.reform(task.pk)
         released = _withdraw_unwanted(plan)
         reserved = _ask(plan)
+        _prioritise(plan)
         keep_mix(plan)
         unspent = plan.budget_micros - reserved
         AuditEvent.write(
@@ -97,6 +101,14 @@ def _ask(plan: RoutingPlan) -> int:
         decision.request_id = request.pk if request else None
     RoutingDecision.objects.bulk_update(decisions, ["request"], batch_size=500)
     return reserved
+
+
+def _prioritise(plan: RoutingPlan) -> None:
+    """People get the instances with the highest score first: the plan's ranks in hundredths, nothing for the others."""
+    ranked = list(plan.decisions.filter(arm=Arm.HUMAN).order_by("-score", "id").values_list("instance_id", flat=True))
+    before = plan.task.instances.filter(priority__range=(1, LEVELS)).values_list("pk", flat=True)
+    ranks = {pk: LEVELS - rank * LEVELS // len(ranked) for rank, pk in enumerate(ranked)}
+    queue.prioritise(plan.task, dict.fromkeys(before, 0) | ranks)
 
 
 def _worst_cases(plan: RoutingPlan, instance_ids: Iterable[int]) -> dict[int, int]:

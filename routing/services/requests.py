@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, F, Q, Subquery
 from django.utils import timezone
 
 from feedback.models import (
@@ -25,6 +25,7 @@ from feedback.models import (
     Task,
 )
 from feedback.services import budget
+from feedback.services.queue import line
 
 AT_ONCE = 500
 
@@ -44,6 +45,7 @@ def ask_people(task: Task, labels: Mapping[int, int], *, origin: str) -> tuple[d
     """
     made: dict[int, AnnotationRequest] = {}
     reserved = 0
+    number = line.number_of(task.pk) if line.announce(task.pk, len(labels)) else F("returned")
     for batch in batches(labels):
         lock_instances(batch)
         missing = {pk: max(labels[pk] - count, 0) for pk, count in _answered(batch).items()}
@@ -52,7 +54,7 @@ def ask_people(task: Task, labels: Mapping[int, int], *, origin: str) -> tuple[d
         new = [_human_request(task, pk, labels[pk], missing[pk], origin) for pk in batch if pk not in pending]
         reserved += sum(request.price_micros * (request.wanted - request.received) for request in new)
         made |= pending | {request.instance_id: request for request in AnnotationRequest.objects.bulk_create(new)}
-        _open_slots(missing)
+        _open_slots(missing, number)
     budget.reserve(task, reserved)
     return made, reserved
 
@@ -108,7 +110,7 @@ def _lent(batch: Iterable[int]) -> dict[int, int]:
     return dict(counts.annotate(count=Count("pk")).values_list("instance", "count"))
 
 
-def _open_slots(missing: Mapping[int, int]) -> None:
+def _open_slots(missing: Mapping[int, int], number: Subquery | F) -> None:
     """Open what is missing beyond the slots that are open and the instances that are lent."""
     lent = _lent(missing)
     by_number: dict[int, list[int]] = defaultdict(list)
@@ -116,7 +118,7 @@ def _open_slots(missing: Mapping[int, int]) -> None:
         by_number[missing[pk] - slots - lent.get(pk, 0)].append(pk)
     for more, pks in by_number.items():
         if more > 0:
-            Instance.objects.filter(pk__in=pks).update(open_slots=F("open_slots") + more)
+            Instance.objects.filter(pk__in=pks).update(open_slots=F("open_slots") + more, returned=number)
 
 
 def ask_judge(

@@ -1,0 +1,163 @@
+"""The line of a task: its open instances, by priority and then by age, read from where a person stands in it.
+
+A person's place (``QueuePlace``) says: whatever is open in front of it was lent to me before, or does not suit me. So
+the next one is found in a few index entries, however much this person has done. Two things could make that a lie:
+
+* *one instance comes back* (a lease ran out, a skip, a requeue): it gets the next number of the line's ``returns``,
+  and returns above the number that a place has seen are looked through first;
+* *the line is formed anew* (an import, another overlap, a plan's priorities): ``reform`` raises the line's epoch, and a
+  place of an earlier epoch starts at the front again. So does one whose person reads other languages now.
+
+Both counters stand in one row, which is locked until the change commits. Whoever sees the new number therefore sees
+the instances too, and a reader with an old number only looks again. Lock order: purse, task, line, instances.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+
+from ...exceptions import Unsuited
+from ...models import Assignment, Instance, Line, QueuePlace, Task
+
+AT_ONCE = 16
+"""How many candidates are read: others may be taking the first ones at this moment."""
+STRIDE = 64
+"""A place is written down again once it has moved on by this many keys; so many probes are repeated at most."""
+FRONT = (2**15 - 1, 0)
+END = (-(2**15), 2**63 - 1)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who stands in the line: an annotator, the languages they read (none said: any) and the skills they have.
+
+    With the line's two counters as they were before anything else was read.
+    """
+
+    annotator_id: int
+    epoch: int
+    returns: int
+    languages: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+
+    def suits(self) -> Q:
+        """The instances that ask for nothing this person lacks. ``de`` covers ``de-at``, not the other way round."""
+        fits = Q(skill__in=["", *self.skills])
+        if not self.languages:
+            return fits
+        read = Q(lang__in=["", *self.languages])
+        for language in self.languages:
+            read |= Q(lang__startswith=f"{language}-")
+        return fits & read
+
+    def check(self, task: Task) -> None:
+        """Raises Unsuited when the task asks for a language or a skill that this person does not have."""
+        languages = [] if not self.languages else sorted(set(task.languages) - set(self.languages))
+        lacking = [*languages, *sorted(set(task.skills) - set(self.skills))]
+        if lacking:
+            raise Unsuited(f"This task asks for: {', '.join(lacking)}. Ask a manager if you have it.")
+
+    def basis(self) -> str:
+        """What a place of this person was worked out from."""
+        return f"{self.epoch}:{sha256(repr((self.languages, self.skills)).encode()).hexdigest()[:32]}"
+
+
+def unseen(task: Any, reader: Reader, annotator: Any = None) -> QuerySet[Instance]:
+    """What is open to this person: suits them and was never lent to them. Or to another ``annotator``, by reference."""
+    seen = Assignment.objects.filter(annotator=annotator or reader.annotator_id, instance=OuterRef("pk"))
+    return Instance.objects.open().filter(reader.suits(), ~Exists(seen), task=task)
+
+
+def restart(place: QueuePlace, reader: Reader) -> bool:
+    """To the front, if the place was worked out from anything else than what the reader sees now."""
+    if place.basis == reader.basis():
+        return False
+    place.basis, place.returned = reader.basis(), reader.returns
+    place.priority, place.instance_id = FRONT
+    place.counted_at = None
+    return True
+
+
+def ahead(task: Task, place: QueuePlace, reader: Reader) -> list[int]:
+    """Keys of the next instances for this person, first one first; moves the place up to the first of them."""
+    pool = unseen(task, reader)
+    back = list(pool.filter(returned__gt=place.returned).order_by("returned").values_list("pk", "returned")[:AT_ONCE])
+    if back:
+        place.returned = (back[0][1] or 1) - 1
+        return [pk for pk, _ in back]
+    place.returned = max(place.returned, reader.returns)
+    found = in_order(pool, place, AT_ONCE)
+    place.priority, place.instance_id = found[0] if found else END
+    return [pk for _, pk in found]
+
+
+def in_order(pool: QuerySet[Instance], place: QueuePlace, count: int) -> list[tuple[int, int]]:
+    """(priority, key) of the first instances of ``pool`` from the place on.
+
+    Two queries, since no database reads ``a < x OR (a = x AND b >= y)`` as one range of an index.
+    """
+    level = pool.filter(priority=place.priority, pk__gte=place.instance_id).order_by("pk")
+    below = pool.filter(priority__lt=place.priority).order_by("-priority", "pk")
+    found = list(level.values_list("priority", "pk")[:count])
+    return found if len(found) == count else found + list(below.values_list("priority", "pk")[: count - len(found)])
+
+
+def reform(task_id: int) -> None:
+    """Many instances were opened or moved: everybody starts at the front. Call it before they are locked."""
+    _count(task_id, epoch=F("epoch") + 1)
+
+
+def announce(task_id: int, count: int) -> bool:
+    """Say that ``count`` instances will be opened: few as returns, many as a new line. True: give them the number."""
+    few = count <= AT_ONCE
+    (number_return if few else reform)(task_id)
+    return few
+
+
+def number_return(task_id: int) -> None:
+    """Draw the next return number, held until the transaction ends. Call it before an instance is touched."""
+    _count(task_id, returns=F("returns") + 1)
+
+
+def _count(task_id: int, **change: Any) -> None:
+    line = Line.objects.filter(pk=task_id)
+    if not line.update(**change):
+        Line.objects.get_or_create(task_id=task_id)
+        line.update(**change)
+
+
+def give_back(instance_id: int) -> None:
+    """Undo ``take_slot`` in the transaction that took it: nobody has seen the instance leave."""
+    Instance.objects.filter(pk=instance_id).update(open_slots=F("open_slots") + 1)
+
+
+def come_back(task_id: int, instance_id: int, *, slots: int = 1) -> None:
+    """Give slots back, as the return drawn by ``number_return`` in this transaction."""
+    Instance.objects.filter(pk=instance_id).update(open_slots=F("open_slots") + slots, returned=number_of(task_id))
+
+
+def number_of(task_id: int) -> Subquery:
+    """The return number drawn last, for an UPDATE of ``returned``."""
+    return Subquery(Line.objects.filter(pk=task_id).values("returns"))
+
+
+def prioritise(task: Task, priorities: Mapping[int, int]) -> None:
+    """Set the priority of many instances. Call it in a transaction, with the purse locked if money moves in it too."""
+    reform(task.pk)
+    levels: dict[int, list[int]] = defaultdict(list)
+    for pk, priority in priorities.items():
+        levels[priority].append(pk)
+    for priority, pks in levels.items():
+        for start in range(0, len(pks), 500):
+            Instance.objects.filter(task=task, pk__in=pks[start : start + 500]).update(priority=priority)
+
+
+def take_slot(instance_id: int) -> bool:
+    """Take one open slot by a conditional UPDATE. The row count is the answer."""
+    return Instance.objects.open().filter(pk=instance_id).update(open_slots=F("open_slots") - 1) == 1

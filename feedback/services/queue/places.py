@@ -1,0 +1,120 @@
+"""Where each person stands in each task, and how far they are: kept, so that no page counts a year's work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from ...models import (
+    Annotation,
+    Annotator,
+    AnnotatorKind,
+    Assignment,
+    AssignmentState,
+    Membership,
+    Project,
+    QueuePlace,
+    Task,
+    User,
+)
+from .line import STRIDE, Reader, restart
+
+MOVED = ["basis", "returned", "priority", "instance_id"]
+
+
+def annotator_of(project: Project, user: User) -> Annotator:
+    """The member's annotator row in this project, made at first use."""
+    return Annotator.objects.get_or_create(
+        project=project, user=user, defaults={"kind": AnnotatorKind.HUMAN, "name": str(user)}
+    )[0]
+
+
+def locked(task: Task, user: User) -> tuple[QueuePlace, Reader]:
+    """The person's place, locked until the transaction ends: two tabs asking at once come one after the other.
+
+    It has started anew if the line has.
+    """
+    return _place(_places(user).select_for_update(of=("self",), no_key=True), task, user)
+
+
+def look(task: Task, user: User) -> tuple[QueuePlace, Reader]:
+    """The person's place as it is, not locked."""
+    return _place(_places(user), task, user)
+
+
+def of_tasks(tasks: Sequence[Task], user: User) -> list[tuple[QueuePlace, Reader]]:
+    """The person's places in these tasks; a fixed number of queries however many tasks there are."""
+    rows = _places(user).filter(task__in=tasks)
+    known = {place.task_id for place in rows}
+    if len(known) < len(tasks):
+        _come([task for task in tasks if task.pk not in known], user)
+        rows = rows.all()
+    found = [(place, _reader(place)) for place in rows]
+    moved = [place for place, _ in found if place.restarted]
+    QueuePlace.objects.bulk_update(moved, [*MOVED, "counted_at"])
+    return found
+
+
+def _place(rows: QuerySet[Any], task: Task, user: User) -> tuple[QueuePlace, Reader]:
+    place: Any = rows.filter(task=task).first()
+    if place is None:
+        _come([task], user)
+        place = rows.get(task=task)
+    reader = _reader(place)
+    if place.restarted:
+        place.save(update_fields=[*MOVED, "counted_at"])
+    return place, reader
+
+
+def _come(tasks: Sequence[Task], user: User) -> None:
+    """Make the places of somebody who was not there before, with what they did so far."""
+    annotators = {project: annotator_of(project, user).pk for project in {task.project for task in tasks}}
+    own = Annotation.objects.live().filter(annotator__in=annotators.values(), recorded=False, task__in=tasks)
+    done = dict(own.order_by().values_list("task").annotate(count=Count("pk")))
+    made = [QueuePlace(task=task, annotator_id=annotators[task.project], done=done.get(task.pk, 0)) for task in tasks]
+    QueuePlace.objects.bulk_create(made, ignore_conflicts=True)
+
+
+def _places(user: User) -> QuerySet[Any]:
+    member = Membership.objects.filter(user=user, project=OuterRef("task__project"))
+    return QueuePlace.objects.filter(annotator__user=user).annotate(
+        epoch=Coalesce("task__line__epoch", 0),
+        returns=Coalesce("task__line__returns", 0),
+        languages=Subquery(member.values("languages")[:1]),
+        skills=Subquery(member.values("skills")[:1]),
+    )
+
+
+def _reader(place: Any) -> Reader:
+    """Who stands here. A place that was worked out from another line goes to the front, and is counted anew."""
+    languages, skills = tuple(place.languages or ()), tuple(place.skills or ())
+    reader = Reader(place.annotator_id, place.epoch, place.returns, languages, skills)
+    place.restarted = restart(place, reader)
+    place.stored = [getattr(place, name) for name in MOVED]
+    return reader
+
+
+def keep(place: Any) -> None:
+    """Write down how far the place moved, once that is worth it."""
+    basis, returned, priority, instance_id = place.stored
+    near = priority == place.priority and 0 <= place.instance_id - instance_id < STRIDE
+    if not near or (basis, returned) != (place.basis, place.returned):
+        place.save(update_fields=MOVED)
+
+
+def count_done(assignment: Assignment, change: int) -> None:
+    """One answer more (1) or fewer (-1). Whoever has no place yet is counted when they come."""
+    mine = QueuePlace.objects.filter(task=assignment.task_id, annotator=assignment.annotator_id)
+    mine.update(done=F("done") + change)
+
+
+def begun(task: Any, annotator: Any) -> QuerySet[Assignment]:
+    """What this person holds, or held and may take up again. References may stand for task and annotator."""
+    states = [AssignmentState.LENT, AssignmentState.EXPIRED]
+    held = Q(state=AssignmentState.LENT) | Q(
+        instance__open_slots__gt=0, instance__removed_at=None, instance__held_at=None
+    )
+    return Assignment.objects.filter(held, task=task, annotator=annotator, state__in=states)

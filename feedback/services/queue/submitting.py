@@ -1,0 +1,117 @@
+"""Submitting: an answer is checked, takes its slot for good, and is stored once whatever is sent twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from ...answers import check_answers, passage_count
+from ...exceptions import InvalidInput, LeaseLost, SubmissionReused, WrongState
+from ...models import Annotation, AnnotationState, Assignment, AssignmentState, Instance, Source
+from ...questions import InvalidAnswer, Question
+from .. import payments
+from .line import take_slot
+from .places import count_done
+
+
+def checked(
+    questions: Sequence[Question], instance: Instance, answers: object, *, partial: bool = False
+) -> dict[str, Any]:
+    """Canonical answers, or InvalidInput with a sentence for each field."""
+    try:
+        return check_answers(
+            questions,
+            answers,
+            completions=instance.completion_texts(),
+            prompt=instance.prompt_texts(),
+            passages=passage_count(instance.meta),
+            partial=partial,
+        )
+    except InvalidAnswer as error:
+        raise InvalidInput("Some answers do not fit.", errors=error.errors) from error
+
+
+def body_digest(answers: object) -> str:
+    return hashlib.sha256(json.dumps(answers, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def submit(assignment: Assignment, *, submission_id: UUID, answers: object, active_ms: int) -> tuple[Annotation, bool]:
+    """Take an answer. Returns the annotation, and whether this call made it (False: it was stored before).
+
+    Raises InvalidInput, SubmissionReused, LeaseLost (the slot went to another person; the draft is kept),
+    WrongState.
+    """
+    body = body_digest(answers)
+    repeated = _repeated(assignment, submission_id, body)
+    if repeated:
+        return repeated, False
+    clean = checked(assignment.parsed_questions, assignment.instance, answers)
+    try:
+        with transaction.atomic():
+            annotation = _store(assignment, submission_id, body, clean, active_ms)
+    except (IntegrityError, WrongState, LeaseLost):  # the same submit sent twice at once: the other one stored it
+        repeated = _repeated(assignment, submission_id, body)
+        if repeated is None:
+            raise
+        return repeated, False
+    return annotation, True
+
+
+def _repeated(assignment: Assignment, submission_id: UUID, body: str) -> Annotation | None:
+    existing = Annotation.objects.filter(submission_id=submission_id).first()
+    if existing is None:
+        return None
+    if existing.assignment_id != assignment.pk or existing.body_sha256 != body:
+        raise SubmissionReused
+    return existing
+
+
+def _store(
+    assignment: Assignment, submission_id: UUID, body: str, answers: dict[str, Any], active_ms: int
+) -> Annotation:
+    now = timezone.now()
+    request = payments.open_request(assignment.task, assignment.instance_id)
+    ended = {"state": AssignmentState.SUBMITTED, "ended_at": now, "active_ms": active_ms, "draft": answers}
+    _end(assignment, ended)
+    fields = {
+        "answers": answers,
+        "source": Source.HUMAN,
+        "submission_id": submission_id,
+        "body_sha256": body,
+        "order": assignment.order,
+        "active_ms": active_ms,
+        "guideline_id": assignment.guideline_id,
+        "questions_version": assignment.questions_version,
+        "price_micros": payments.pay(assignment.task, request) if request else 0,
+        "submitted_at": now,
+        "state": AnnotationState.SUBMITTED,
+        "withdrawn_at": None,
+    }
+    count_done(assignment, 1)
+    return _written(assignment, fields)
+
+
+def _end(assignment: Assignment, ended: dict[str, Any]) -> None:
+    """From lent to submitted; an expired one takes its slot again first. Raises WrongState, LeaseLost."""
+    rows = Assignment.objects.filter(pk=assignment.pk)
+    if rows.filter(state=AssignmentState.LENT).update(**ended):
+        return
+    if not rows.filter(state=AssignmentState.EXPIRED).exists():
+        raise WrongState("This assignment has ended.")
+    if not take_slot(assignment.instance_id) or not rows.filter(state=AssignmentState.EXPIRED).update(**ended):
+        raise LeaseLost
+
+
+def _written(assignment: Assignment, fields: dict[str, Any]) -> Annotation:
+    """The annotation of this assignment: the one that was taken back, written anew, or a new row."""
+    taken_back = Annotation.objects.filter(assignment=assignment)
+    if taken_back.update(**fields, updated_at=fields["submitted_at"]):
+        return taken_back.get()
+    keys = {name: getattr(assignment, name) for name in ("task_id", "instance_id", "annotator_id")}
+    return Annotation.objects.create(assignment=assignment, **keys, **fields)
