@@ -194,7 +194,8 @@ def test_two_completions_are_compared_in_words_on_demand(visitors: Visitors, ord
     def sides() -> list[str]:
         """What stands struck through and what stands underlined, each with what is the same."""
         parts = diff.evaluate(
-            "d => [...d.childNodes].map(n => [n.nodeName, n.nodeName === '#text' ? n.data : n.childNodes[1].data])"
+            "d => [...d.querySelector('.diff-line').childNodes]"
+            ".map(n => [n.nodeName, n.nodeName === '#text' ? n.data : n.childNodes[1].data])"
         )
         return ["".join(text for name, text in parts if name in ("#text", side)) for side in ("DEL", "INS")]
 

@@ -1,39 +1,74 @@
-/* A word diff on the page: what is gone struck through, what is new underlined, both said in words to screen readers. */
+/* A word diff on the page: what is gone struck through, what is new underlined, both said in words to screen readers.
 
-import { t, tn } from "../i18n.js";
+   It is drawn line by line, so that the browser lays out only what is in sight, and only lines that changed are redrawn. */
+
+import { t } from "../i18n.js";
 import { diffWords, words } from "./worddiff.js";
 
-const FOLD_ABOVE = 300;
-const CONTEXT = 60;
+const FOLD_ABOVE = 3000;
+const CONTEXT = 500;
+const drawn = new WeakMap();
 
 /** Draw the way from `before` to `after` into `element`. Answers {gone, added, cut}, the first two in words. */
 export function drawDiff(element, before, after) {
   const { parts, cut } = diffWords(before, after);
-  const drawn = document.createDocumentFragment();
-  parts.forEach((part, i) => drawn.append(part.kind === "same" ? same(part.text, i, parts.length) : change(part)));
-  element.replaceChildren(drawn);
+  redraw(element, lines(parts));
   return { gone: counted(parts, "gone"), added: counted(parts, "new"), cut };
 }
 
-function change({ kind, text }) {
-  const element = document.createElement(kind === "gone" ? "del" : "ins");
-  const spoken = kind === "gone" ? t("removed:") : t("added:");
-  element.append(hidden(`[${spoken} `), text, hidden("] "));
-  return element;
+/* The parts as lines, each a list of [kind, text]; every line but the last keeps its line break. */
+function lines(parts) {
+  const made = [[]];
+  parts.forEach((part, i) => {
+    for (const { kind, text } of part.kind === "same" ? folded(part.text, i, parts.length) : [part]) {
+      for (const piece of text.split(/(?<=\n)/)) {
+        made.at(-1).push([kind, piece]);
+        if (piece.endsWith("\n")) made.push([]);
+      }
+    }
+  });
+  return made;
 }
 
 /* A long stretch without a change is folded to what stands beside the changes. */
-function same(text, i, n) {
-  const tokens = words(text);
-  if (tokens.length <= FOLD_ABOVE) return document.createTextNode(text);
-  const head = i === 0 ? "" : tokens.slice(0, CONTEXT).join("");
-  const tail = i === n - 1 ? "" : tokens.slice(-CONTEXT).join("");
-  const folded = document.createElement("span");
-  folded.className = "diff-same";
-  folded.textContent = `… ${tn("{n} word the same", "{n} words the same", countWords(text))} …`;
-  const stretch = document.createDocumentFragment();
-  stretch.append(head, folded, tail);
-  return stretch;
+function folded(text, i, n) {
+  if (text.length <= FOLD_ABOVE) return [{ kind: "same", text }];
+  const head = i === 0 ? "" : text.slice(0, text.indexOf(" ", CONTEXT) + 1);
+  const tail = i === n - 1 ? "" : text.slice(text.lastIndexOf(" ", text.length - CONTEXT) + 1);
+  const stretch = [{ kind: "same", text: head }, { kind: "fold", text: t("… the same …") }, { kind: "same", text: tail }];
+  return stretch.filter((part) => part.text);
+}
+
+function redraw(element, next) {
+  const signs = next.map((line) => JSON.stringify(line));
+  const before = drawn.get(element) ?? [];
+  const most = Math.min(before.length, signs.length);
+  let head = 0;
+  while (head < most && before[head] === signs[head]) head++;
+  let tail = 0;
+  while (tail < most - head && before.at(-1 - tail) === signs.at(-1 - tail)) tail++;
+  const after = element.children[before.length - tail] ?? null;
+  for (const line of [...element.children].slice(head, before.length - tail)) line.remove();
+  for (const line of next.slice(head, next.length - tail)) element.insertBefore(lineElement(line), after);
+  drawn.set(element, signs);
+}
+
+const TAGS = { gone: "del", new: "ins", fold: "span" };
+
+function lineElement(pieces) {
+  const line = document.createElement("div");
+  line.className = "diff-line";
+  for (const [kind, text] of pieces) line.append(kind === "same" ? text : pieceElement(kind, text));
+  return line;
+}
+
+function pieceElement(kind, text) {
+  const element = document.createElement(TAGS[kind]);
+  if (kind === "fold") element.className = "diff-same";
+  else element.append(hidden(kind === "gone" ? `[${t("removed:")} ` : `[${t("added:")} `));
+  element.append(text);
+  if (kind !== "fold") element.append(hidden("] "));
+  return element;
 }
 
 function hidden(text) {

@@ -18,11 +18,36 @@ export function words(text) {
  * ones `after`; `cut` says that some piece is told as a whole though words of it may be unchanged.
  */
 export function diffWords(before, after) {
-  const texts = [words(before), words(after)];
-  const [a, b] = numbered(texts);
+  const [head, tail] = commonLines(before, after);
+  const middle = [before, after].map((text) => words(text.slice(head, text.length - tail)));
+  const [a, b] = numbered(middle);
   const found = { edits: [], cut: false };
   compare(a, b, { a0: 0, a1: a.length, b0: 0, b1: b.length }, found);
-  return { parts: readable(texts, found.edits), cut: found.cut };
+  const same = [before.slice(0, head), before.slice(before.length - tail)];
+  return { parts: framed(same, readable(middle, found.edits)), cut: found.cut };
+}
+
+/* How much of both texts is the same at the start and at the end, in whole lines: what was typed is between. */
+function commonLines(before, after) {
+  const most = Math.min(before.length, after.length);
+  if (before === after) return [most, 0];
+  let head = 0;
+  while (head < most && before.charCodeAt(head) === after.charCodeAt(head)) head++;
+  head = before.slice(0, head).lastIndexOf("\n") + 1;
+  let tail = 0;
+  while (tail < most - head && before.charCodeAt(before.length - 1 - tail) === after.charCodeAt(after.length - 1 - tail)) tail++;
+  const line = before.indexOf("\n", before.length - tail);
+  return [head, line === -1 ? 0 : before.length - line];
+}
+
+/* The parts with what is the same before and after them. */
+function framed([head, tail], parts) {
+  const all = parts.slice();
+  if (head && all[0]?.kind === "same") all[0] = { kind: "same", text: head + all[0].text };
+  else if (head) all.unshift({ kind: "same", text: head });
+  if (tail && all.at(-1)?.kind === "same") all[all.length - 1] = { kind: "same", text: all.at(-1).text + tail };
+  else if (tail) all.push({ kind: "same", text: tail });
+  return all;
 }
 
 /* Equal words get equal numbers, which compare faster. */
