@@ -1,6 +1,7 @@
 """The keys of the reading room: what each does, which one a person chose for it, and what they may choose.
 
-The keys of the answers are not in the map: digits, ``b`` and ``c`` say what a question's own row prints beside them.
+The keys of the answers are not in the map: digits, ``b``, ``c``, ``=`` and ``-`` say what a question's own row prints
+beside them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ WORDS = {
     "guideline": gettext_noop("Guideline"),
     "keys": gettext_noop("List of keys"),
 }
-OF_ANSWERS = "0123456789bc"
+OF_ANSWERS = "0123456789bc=-"
 
 
 def keys_of(user: User) -> dict[str, str]:

@@ -108,7 +108,7 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
 
 
 def question_rows(questions: Sequence[dict[str, Any]], n_completions: int) -> list[dict[str, Any]]:
-    """The questions with the templates that draw them; ``keys`` explains the keys of a kind, once for each kind.
+    """The questions with the template that draws each; ``keys`` explains the keys of a kind, once for each kind.
 
     A preference is asked of two completions; of another number the screen says why it is not.
     """
@@ -117,11 +117,25 @@ def question_rows(questions: Sequence[dict[str, Any]], n_completions: int) -> li
     for question in questions:
         kind = question["kind"]
         asked = kind != "preference" or n_completions == 2
-        templates = [f"{_QUESTIONS}/_{kind if asked else 'unfit'}.html", f"{_QUESTIONS}/_elsewhere.html"]
-        keys = [f"{_QUESTIONS}/keys/_{kind}.html", f"{_QUESTIONS}/keys/_options.html"]
-        rows.append({**question, "templates": templates, "keys": keys if asked and kind not in explained else None})
+        template = f"{_QUESTIONS}/_{kind if asked else 'unfit'}.html"
+        keys = f"{_QUESTIONS}/keys/_{kind}.html"
+        rows.append({**question, "template": template, "keys": keys if asked and kind not in explained else None})
+        if kind == "rating":
+            rows[-1]["scales"] = [scale_row(scale) for scale in question["scales"]]
         explained |= {kind} if asked else set()
     return rows
+
+
+def scale_row(scale: dict[str, Any]) -> dict[str, Any]:
+    """A scale with its values, each with its label, and the words at its ends."""
+    labels: list[str] = scale.get("labels") or []
+    values = range(scale["low"], scale["high"] + 1)
+    each = labels if len(labels) == len(values) else [""] * len(values)
+    return {
+        **scale,
+        "values": list(zip(values, each, strict=True)),
+        "ends": [labels[0], labels[-1]] if labels else None,
+    }
 
 
 def page_of(

@@ -8,6 +8,11 @@ export class Control {
     this.rows = [...section.querySelectorAll("[data-row]")];
   }
 
+  /** The row to go to when the answer is not complete. */
+  gap() {
+    return this.rows[0];
+  }
+
   /** Bring what is drawn beside the inputs up to date. */
   describe() {}
 
@@ -25,14 +30,14 @@ export class Control {
     return row.querySelectorAll('input[type="radio"], input[type="checkbox"]')[Number(key) - 1] ?? null;
   }
 
-  /** Say that the answer changed by something other than an input element. */
-  changed() {
-    this.section.dispatchEvent(new Event("change", { bubbles: true }));
+  /** Say that the answer changed in a row by something other than an input element. */
+  changed(row = this.rows[0]) {
+    row.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
-  /** Where in the form the error at `path` below this question belongs; "" is the question as a whole. */
+  /** The path below this question whose errors belong to a row; those of "", the question, go to the first row. */
   pathOf(row) {
-    return row.dataset.path ?? "";
+    return row.dataset.path;
   }
 
   /** Show the server's errors, by their path below this question; answers the first row that has one. */
@@ -44,4 +49,19 @@ export class Control {
     }
     return this.rows.find((row) => row.classList.contains("has-error")) ?? null;
   }
+}
+
+/** A second click on the chosen radio takes the choice back, where the row is optional. */
+export function allowClearing(row, optional) {
+  if (!optional) return;
+  let chosenBefore = null;
+  row.addEventListener("pointerdown", () => {
+    chosenBefore = row.querySelector('input[type="radio"]:checked');
+  });
+  row.addEventListener("click", (event) => {
+    if (event.target !== chosenBefore || event.detail === 0) return;
+    event.target.checked = false;
+    chosenBefore = null;
+    event.target.dispatchEvent(new Event("change", { bubbles: true }));
+  });
 }

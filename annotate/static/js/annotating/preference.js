@@ -1,7 +1,7 @@
 /* A preference question on the screen: strength rows (overall and aspects), confidence, reasons. */
 
 import { t } from "../i18n.js";
-import { Control } from "./control.js";
+import { Control, allowClearing } from "./control.js";
 import { reordered } from "./order.js";
 
 const DIGIT = /^[0-9]$/;
@@ -124,19 +124,4 @@ function labelOf(row) {
 function choose(row, value) {
   if (!row) return;
   for (const input of row.querySelectorAll('input[type="radio"]')) input.checked = input.value === value;
-}
-
-/* A second click on the chosen radio takes the choice back, where the row is optional. */
-function allowClearing(row, optional) {
-  if (!optional) return;
-  let chosenBefore = null;
-  row.addEventListener("pointerdown", () => {
-    chosenBefore = row.querySelector('input[type="radio"]:checked');
-  });
-  row.addEventListener("click", (event) => {
-    if (event.target !== chosenBefore || event.detail === 0) return;
-    event.target.checked = false;
-    chosenBefore = null;
-    event.target.dispatchEvent(new Event("change", { bubbles: true }));
-  });
 }

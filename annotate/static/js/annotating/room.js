@@ -13,28 +13,32 @@
      write(stored|null)   shows an answer; null clears
      missing()            what is still needed, in words; "" when the answer may be submitted
      summary()            the answer in one short line, for the folded question
+     [gap()]              the row that misses something, where missing() is not ""
      [describe()]         redraws what depends on the answer; called after every change
      [press(row, key)]    a single key on the current row; answers whether it meant something
      [showErrors(errors)] the server's errors by path below the question; answers the first row that has one
      [marks()]            {position: {words, chosen}} beside the completions; the first asked question with marks wins
-     [changed()]          to be called after a change that no input element announced
+     [changed(row)]       to be called after a change that no input element announced
 
    Rows and inputs fire `input` and `change`, which bubble to the form: the Room then redraws and saves the draft. A
    question whose condition (`when`) is not met is hidden, keeps what was typed, and is not part of the answers. */
 
 import { t } from "../i18n.js";
+import { Choice } from "./choice.js";
 import { ActiveClock } from "./clock.js";
 import { Critique } from "./critique.js";
 import { Draft } from "./draft.js";
 import { keysAreOn, listen, ownKeys, switchKeys } from "./keyboard.js";
 import { announce, notice } from "./notice.js";
 import { Preference } from "./preference.js";
+import { Ranking } from "./ranking.js";
+import { Rating } from "./rating.js";
 import { Span } from "./span.js";
 import { Submission } from "./submission.js";
 import { markChosen, wireTexts } from "./texts.js";
 import * as toasts from "../toasts.js";
 
-export const KINDS = { preference: Preference, critique: Critique, span: Span };
+const KINDS = { preference: Preference, ranking: Ranking, rating: Rating, span: Span, critique: Critique, choice: Choice };
 const STATE_WORDS = {
   saved: t("Saved"),
   saving: t("Saving…"),
@@ -110,6 +114,7 @@ export class Room {
     window.addEventListener("pagehide", () => this.draft.flush(), { signal });
     document.addEventListener("visibilitychange", () => this.draft.saveIfUnsaved(), { signal });
     wireTexts(this.element, signal);
+    this.wirePresses();
     this.wireKeys();
     this.wireReasonForms();
     this.keepLease();
@@ -164,13 +169,25 @@ export class Room {
     const shown = [...this.form.querySelectorAll(".question:not([hidden])")];
     for (const question of this.asked) {
       const words = question.missing();
-      if (words) return { row: question.rows[0], words: shown.length > 1 ? t("Answer question {n}", { n: shown.indexOf(question.section) + 1 }) : words };
+      if (words) return { row: question.gap(), words: shown.length > 1 ? t("Answer question {n}", { n: shown.indexOf(question.section) + 1 }) : words };
     }
     return null;
   }
 
+  /* Nothing moves between a press and its release: the click would miss what was pressed. */
+  wirePresses() {
+    const { signal } = this.leaving;
+    const release = () => setTimeout(() => {
+      this.pressed = false;
+      this.collapseAnswered();
+    });
+    this.form.addEventListener("pointerdown", () => (this.pressed = true), { signal, capture: true });
+    for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, release, { signal });
+  }
+
   /* Answered questions fold to one line once another one is current, so that the form stays on one screen. */
   collapseAnswered() {
+    if (this.pressed) return;
     for (const question of this.questions) {
       const current = question.rows.includes(this.current);
       const folded = this.questions.length > 1 && !current && question.read() !== null && !question.missing();
