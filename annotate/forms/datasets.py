@@ -38,6 +38,12 @@ class FreezeForm(forms.Form):
         label="Several annotators",
         choices=[("majority", "Majority"), ("dawid-skene", "Dawid–Skene (learns each annotator's error rates)")],
     )
+    adjudicated = forms.BooleanField(
+        label="Adjudicated answers decide",
+        required=False,
+        initial=True,
+        help_text="Where a reviewer decided, the decision alone counts; the raw shape keeps the votes and marks it.",
+    )
     min_annotations = forms.IntegerField(label="Votes per pair, at least", min_value=1, max_value=100, initial=1)
     ties = forms.ChoiceField(
         label="Ties",
@@ -90,7 +96,7 @@ class FreezeForm(forms.Form):
         data = self.cleaned_data
         test = max(0.0, round(1 - data["train"] - data["validation"], 9))
         splits = (round(1 - data["validation"] - test, 9), data["validation"], test)
-        names = ("shapes", "formats", "sources", "aggregation", "min_annotations", "ties", "seed")
+        names = ("shapes", "formats", "sources", "aggregation", "adjudicated", "min_annotations", "ties", "seed")
         mix = {"mix": data["mix"]} if data.get("mix") and data["sources"] == "mix" else {}
         refined = {"refinements": data["refinements"]} if data.get("refinements") else {}
         return {**{name: data[name] for name in names}, "splits": splits, **mix, **refined}

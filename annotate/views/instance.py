@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_GET
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.views.decorators.http import require_GET, require_POST
 
-from feedback.content import text_of
-from feedback.models import Annotation, Instance, Project
-from feedback.questions import Question
+from feedback.exceptions import InvalidInput
+from feedback.models import Assignment, AssignmentState, FlagAction, Instance, Project
+from feedback.services import adjudicating, finding, flagging, leafing, queue
+from routing.models import RoutingDecision
 
-from ..access import in_project
-from ..markdown import render as render_markdown
+from ..access import in_project, user_of
+from . import comments, comparing, reading
+from .comparing import LETTERS
+from .instances import found_by, query_of
 
-LETTERS = "ABCDEFGHIJKL"
+MOST_SAID = 200
+_ENDED = (AssignmentState.SKIPPED, AssignmentState.FLAGGED, AssignmentState.EXPIRED, AssignmentState.LENT)
 
 
 @require_GET
@@ -26,43 +32,74 @@ LETTERS = "ABCDEFGHIJKL"
 def instance(request: HttpRequest, project: Project, instance: UUID) -> HttpResponse:
     rows = Instance.objects.filter(task__project=project).select_related("task", "batch")
     row = get_object_or_404(rows, public_id=instance)
-    names = "review" in getattr(request, "permissions", ())
-    said = row.annotations.live().select_related("annotator", "guideline").order_by("source", "pk")  # type: ignore[attr-defined]
-    neighbours = row.task.instances.order_by("pk")
+    permissions: frozenset[str] = request.permissions  # type: ignore[attr-defined]
+    names = "review" in permissions
+    who = comparing.named(names)
+    votes = adjudicating.votes_on(row).prefetch_related("revisions__created_by")
+    said = comparing.voices(row.task, votes[:MOST_SAID], who)
     context = {
         "project": project,
         "active": "instances",
         "instance": row,
         "task": row.task,
-        "prompt": [{"role": m["role"], "html": render_markdown(text_of(m["content"]))} for m in row.prompt],
-        "completions": [
-            {
-                "letter": LETTERS[n],
-                "model": one.get("model"),
-                "words": len(text_of(one["content"]).split()),
-                "html": render_markdown(text_of(one["content"])),
-            }
-            for n, one in enumerate(row.completions)
-        ],
-        "annotations": [_said(one, row.task.parsed_questions, names=names) for one in said[:200]],
-        "previous": neighbours.filter(pk__lt=row.pk).order_by("-pk").first(),
-        "next": neighbours.filter(pk__gt=row.pk).first(),
-        "requests": row.requests.filter(Q(state="open")).order_by("pk"),
-        "meta": [(key, str(value)[:300]) for key, value in row.meta.items()],
+        **texts_of(row, row.task.questions),
+        "sections": comparing.sections(row.task, said, row.completion_texts(), row.prompt_texts()),
+        "annotations": [_said(voice, names=names) for voice in said],
+        "decision": decision_row(row, who),
+        "handed_back": _handed_back(row, names=names),
+        "flag_actions": FlagAction.choices,
+        "requests": row.requests.order_by("-pk")[:10],  # type: ignore[attr-defined]
+        "routed": RoutingDecision.objects.filter(instance=row).select_related("plan").order_by("-plan__pk")[:5],
+        "meta": [(key, str(value)[:300]) for key, value in row.meta.items() if key != "passages"],
+        "may_review": names,
+        **comments.thread_context(row, user_of(request), project),
+        **_neighbours(request, row),
     }
     return render(request, "instances/instance.html", context)
 
 
-def _said(one: Annotation, questions: Sequence[Question], *, names: bool) -> dict[str, Any]:
+def texts_of(row: Instance, questions: list[dict[str, Any]]) -> dict[str, Any]:
+    """The prompt and the completions in stored order as the reading room shows them, and the models' names."""
+    order = list(range(len(row.completions)))
+    shown = reading.texts_of(Assignment(task=row.task, instance=row, order=order), questions)
+    models = [{**one, "model": row.completions[one["index"]].get("model")} for one in shown["completions"]]
+    return {
+        "turns": shown["turns"],
+        "passages": shown["passages"],
+        "completions": models,
+        "painted": any(one["kind"] == "span" for one in questions),
+    }
+
+
+def _neighbours(request: HttpRequest, row: Instance) -> dict[str, Any]:
+    """The instances before and after this one in the list that led here."""
+    query = query_of(request.GET)
+    try:
+        found, order = found_by(request.GET, row.task)
+    except InvalidInput:
+        return {"query": "", "previous": None, "next": None}
+    anchor = finding.with_counts(Instance.objects.filter(pk=row.pk)).get() if order.counts else row
+    before, after = leafing.neighbours(finding.with_counts(found) if order.counts else found, order, anchor)
+    return {"query": query, "previous": before, "next": after}
+
+
+def _said(voice: comparing.Voice, *, names: bool) -> dict[str, Any]:
+    one = voice.row
     return {
         "row": one,
-        "who": one.annotator.name if names else one.annotator.pseudonym,
-        "answers": [(question.title, line) for question in questions for line in answer_lines(question, one.answers)],
+        "who": voice.who,
         "order": " then ".join(LETTERS[index] for index in one.order),
         "seconds": round(one.active_ms / 1000) if one.active_ms else None,
         "judge": _judged(one.details) if one.source == "judge" else None,
         "rationale": one.details.get("rationale", ""),
+        "earlier": [_earlier(voice, revision, names=names) for revision in one.revisions.all()],
     }
+
+
+def _earlier(voice: comparing.Voice, revision: Any, *, names: bool) -> dict[str, Any]:
+    lines = comparing.lines_of(replace(voice, answers=revision.answers))
+    by = str(revision.created_by) if names and revision.created_by else ""
+    return {"at": revision.created_at, "action": revision.action, "by": by, "lines": lines}
 
 
 def _judged(details: dict[str, Any]) -> dict[str, Any]:
@@ -71,59 +108,46 @@ def _judged(details: dict[str, Any]) -> dict[str, Any]:
     shown = {"ab": "A first", "ba": "B first"}
     return {
         "p_a": f"{p_a:.2f}" if isinstance(p_a, (int, float)) else "",
-        "orders": [(shown.get(order, order), words_of(str(value))) for order, value in sorted(orders.items())],
+        "orders": [
+            (shown.get(order, order), comparing.words_of(str(value))) for order, value in sorted(orders.items())
+        ],
         "consistent": details.get("order_consistent"),
     }
 
 
-def words_of(value: str) -> str:
-    """A preference value in words: ``a-is-clearly-better`` → ``A is clearly better``."""
-    text = value.replace("-", " ")
-    return text[:1].upper() + text[1:]
+def decision_row(row: Instance, who: comparing.Who) -> dict[str, Any] | None:
+    """The reviewer's decision in force: what it says, who made it, and what it was made from."""
+    made = adjudicating.standing(row)
+    if made is None:
+        return None
+    voice = comparing.voices(row.task, [made.annotation], who)[0]
+    took = who(made.took) if made.took else ""
+    return {"row": made, "lines": comparing.lines_of(voice), "took": took, "saw": made.saw.count()}
 
 
-def answer_lines(question: Question, answers: dict[str, Any]) -> list[str]:
-    """One annotation's answer to ``question`` as short lines; none when it has none."""
-    answer = answers.get(question.name)
-    if not isinstance(answer, dict):
-        return []
-    match question.kind:
-        case "preference":
-            return _preference_lines(answer)
-        case "ranking":
-            groups = " > ".join(" = ".join(LETTERS[i] for i in group) for group in answer.get("groups", []))
-            bad = ", ".join(LETTERS[i] for i in answer.get("unacceptable", []))
-            return [groups or "Nothing ranked", *([f"Unacceptable: {bad}"] if bad else [])]
-        case "rating":
-            return [f"{scale}: {_numbers(values)}" for scale, values in answer.get("ratings", {}).items()]
-        case "span":
-            marks = [_span_line(span) for span in answer.get("spans", [])]
-            lacking = [f"Missing in {LETTERS[item['target']]}: {item['text']}" for item in answer.get("missing", [])]
-            return marks + lacking
-        case "critique":
-            written = zip(LETTERS, answer.get("critiques", []), strict=False)
-            rewritten = zip(LETTERS, answer.get("refinements", []), strict=False)
-            lines = [f"{letter}: {text}" for letter, text in written if text]
-            return lines + [f"{letter} rewritten: {text}" for letter, text in rewritten if text]
-        case "choice":
-            return [", ".join(answer.get("values", []))]
+def _handed_back(row: Instance, *, names: bool) -> list[dict[str, Any]]:
+    """Who holds it or gave it back without an answer, and why; flags with what was decided on them."""
+    words = {**queue.SKIP_REASONS, **queue.FLAG_REASONS}
+    rows = Assignment.objects.filter(instance=row, state__in=_ENDED)
+    return [
+        {
+            "row": one,
+            "who": one.annotator.name if names else one.annotator.pseudonym,
+            "reason": gettext(words.get(one.reason, one.reason)) if one.reason else "",
+            "decision": getattr(one, "flag_decision", None),
+            "open": one.state == AssignmentState.FLAGGED and not hasattr(one, "flag_decision"),
+        }
+        for one in rows.select_related("annotator", "flag_decision__decided_by").order_by("-pk")[:MOST_SAID]
+    ]
 
 
-def _preference_lines(answer: dict[str, Any]) -> list[str]:
-    lines = [words_of(answer["value"])]
-    lines += [f"{aspect}: {words_of(value)}" for aspect, value in answer.get("aspects", {}).items()]
-    if answer.get("confidence"):
-        lines.append(f"Confidence {answer['confidence']} of 5")
-    reasons = [*answer.get("reasons", []), *([answer["other_reason"]] if answer.get("other_reason") else [])]
-    return lines + ([f"Because: {', '.join(reasons)}"] if reasons else [])
-
-
-def _numbers(values: list[int | None]) -> str:
-    return ", ".join("–" if value is None else str(value) for value in values)
-
-
-def _span_line(span: dict[str, Any]) -> str:
-    place = LETTERS[span["target"]] if span["target"] >= 0 else "prompt"
-    kind = " · ".join(part for part in (span["type"], span.get("subtype"), span.get("severity")) if part)
-    comment = f": {span['comment']}" if span.get("comment") else ""
-    return f"{kind} in {place}, characters {span['start']} to {span['end']}{comment}"
+@require_POST
+@in_project("review")
+def flag_decide(request: HttpRequest, project: Project, flag: UUID) -> HttpResponse:
+    """Settle a flag; back to its instance."""
+    flags = Assignment.objects.filter(task__project=project).select_related("task__project", "instance")
+    row = get_object_or_404(flags, public_id=flag)
+    note, action = request.POST.get("note", ""), request.POST.get("action", "")
+    decision = flagging.decide(row, action, actor=user_of(request), note=note)
+    messages.success(request, f"{gettext('Flag settled')}: {decision.get_action_display().lower()}.")
+    return HttpResponseRedirect(reverse("instance", args=[project.public_id, row.instance.public_id]))

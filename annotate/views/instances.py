@@ -79,7 +79,7 @@ def _page(request: HttpRequest, task: Task) -> dict[str, Any]:
     total = found.order_by()[: MOST_COUNTED + 1].count()
     query = query_of(request.GET)
     return {
-        "rows": [_row(instance) for instance in leaf.rows],
+        "rows": [row_of(instance) for instance in leaf.rows],
         "total": min(total, MOST_COUNTED),
         "more_than_total": total > MOST_COUNTED,
         "query": query,
@@ -147,7 +147,8 @@ def _address_without(asked: QueryDict, name: str) -> str:
     return "?" + (f"task={asked['task']}&{query}" if asked.get("task") else query)
 
 
-def _row(instance: Any) -> dict[str, Any]:
+def row_of(instance: Any) -> dict[str, Any]:
+    """An instance as a row of a list: what was asked, and the models that answered."""
     asked = next((m for m in reversed(instance.prompt) if m.get("role") == "user"), instance.prompt[-1])
     return {
         "instance": instance,
@@ -192,19 +193,19 @@ def _seen(task: Task) -> dict[str, Any]:
 
 
 def _sampled(task: Task) -> dict[str, Any]:
-    rows = task.instances.values_list("source", "completions", "meta")
+    rows = task.instances.values_list("source", "completions", "meta", "lang")
     sample = [*rows.order_by("pk")[:SAMPLE], *rows.order_by("-pk")[:SAMPLE]]
     meta: dict[str, Counter[str]] = {}
-    for _, _, told in sample:
+    for _, _, told, _ in sample:
         for name, value in told.items():
             for one in value if isinstance(value, list) else [value]:
                 if isinstance(one, (str, int, float, bool)) and len(str(one)) <= 60:
                     meta.setdefault(name, Counter())[_as_asked(one)] += 1
     few = {name: sorted(values) for name, values in sorted(meta.items()) if 1 <= len(values) <= 40}
     return {
-        "source": sorted({source for source, _, _ in sample if source}),
-        "model": sorted({str(one["model"]) for _, all_of, _ in sample for one in all_of if one.get("model")})[:100],
-        "language": few.pop("lang", []),
+        "source": sorted({source for source, *_ in sample if source}),
+        "model": sorted({str(one["model"]) for _, all_of, *_ in sample for one in all_of if one.get("model")})[:100],
+        "language": sorted({lang for *_, lang in sample if lang}),
         "meta": dict(list(few.items())[:8]),
     }
 

@@ -72,6 +72,7 @@ _RAW_COLUMNS = [
     ("order", pa.string()),
     ("guideline_version", pa.int32()),
     ("questions_version", pa.int32()),
+    ("adjudicated", pa.bool_()),
     ("active_seconds", pa.float64()),
     ("annotated_at", pa.timestamp("us", tz="UTC")),
     ("answers", pa.string()),
@@ -84,7 +85,8 @@ _RAW_COLUMNS = [
 
 def raw_shape(questions: Sequence[Question]) -> Shape:
     """One row per annotation: everything said as JSON in ``answers``, and flat columns named after the questions.
-    ``details`` (what a judge or a source adds) and ``meta`` (of the instance) are JSON as well.
+    ``adjudicated`` marks a reviewer's decision, which is no vote. ``details`` (what a judge or a source adds) and
+    ``meta`` (of the instance) are JSON as well.
 
     The schema follows from the task's questions alone, so all files of a task agree.
     """

@@ -328,6 +328,7 @@ def _counts(pool: Pool) -> dict[str, Any]:
         "without_annotations": tally.unlabelled,
         "not_a_preference": tally.not_a_preference,
         "annotations": tally.annotations,
+        "adjudicated": tally.adjudicated,
         "pairs": dict(tally.pairs),
         "dropped": dict(tally.dropped),
         "refinements": tally.refinements,
@@ -353,6 +354,11 @@ def _notes(pool: Pool) -> list[str]:
         notes.append(
             f"{tally.refinements:,} of the pairs are refinements, chosen over the completion that was edited, with "
             "strength 1 and soft_label 1; their ids say refined. They are not votes, and no agreement is measured."
+        )
+    if tally.adjudicated:
+        notes.append(
+            f"On {tally.adjudicated:,} instances a reviewer decided: the decision alone counts for what it answers, "
+            "however many votes a pair needs. The raw shape holds the votes too and marks the decisions."
         )
     left = {**tally.dropped, "no preference in its answers": tally.not_a_preference}
     return notes + [f"Left out, {reason}: {count:,}." for reason, count in sorted(left.items()) if count]

@@ -29,6 +29,7 @@ STATES = {
     "annotated": "Annotated",
     "unannotated": "Not annotated",
     "flagged": "Flagged",
+    "held": "Held as harmful",
     "decided": "Decided by a reviewer",
     "removed": "Removed",
 }
@@ -99,10 +100,11 @@ def _fault(name: str, value: str) -> str:
         return f"The text holds a {reason}."
     if name in _CHOICES and value not in _CHOICES[name]:
         return f"Choose one of: {', '.join(_CHOICES[name])}."
-    return "This is not the id of an annotator." if name == "annotator" and not _is_id(value) else ""
+    return "This is not the id of an annotator." if name == "annotator" and not is_id(value) else ""
 
 
-def _is_id(value: str) -> bool:
+def is_id(value: str) -> bool:
+    """Whether ``value`` is written like a public id."""
     try:
         UUID(value)
     except ValueError:
@@ -141,7 +143,7 @@ def _described(rows: QuerySet[Instance], wanted: Filters) -> QuerySet[Instance]:
         named = '"model": ' + json.dumps(wanted.model, ensure_ascii=connection.vendor == "sqlite")
         rows = rows.alias(completions_json=Cast("completions", TextField())).filter(completions_json__contains=named)
     if wanted.language:
-        rows = _with_meta(rows, "lang", wanted.language)
+        rows = rows.filter(Q(lang=wanted.language) | Q(lang__startswith=f"{wanted.language}-"))
     for key, value in wanted.meta.items():
         rows = _with_meta(rows, key, value)
     return rows
@@ -166,7 +168,9 @@ def _in_state(rows: QuerySet[Instance], state: str) -> QuerySet[Instance]:
     by_people = _said("human")
     match state:
         case "open":
-            return rows.filter(open_slots__gt=0)
+            return rows.filter(open_slots__gt=0, held_at=None)
+        case "held":
+            return rows.filter(held_at__isnull=False)
         case "in-progress":
             return rows.filter(lent | Q(by_people, open_slots__gt=0))
         case "done":

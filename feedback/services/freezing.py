@@ -38,6 +38,7 @@ class FreezeSpec(BaseModel):
     source that the mix ``mix`` says and leaves other instances out. ``ties``: ``drop`` leaves a tie out, ``keep-half``
     keeps it with ``soft_label`` 0.5, the completion stored first as ``chosen``. ``refinements``: ``chosen`` makes a
     pair of every refinement, chosen over the completion that it refines, beside the pairs of the question.
+    ``adjudicated``: where a reviewer decided, the decision alone counts for the questions that it answers.
     ``splits`` are the fractions of prompts in train, validation and test.
     """
 
@@ -54,6 +55,7 @@ class FreezeSpec(BaseModel):
     splits: tuple[float, float, float] = (0.9, 0.05, 0.05)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     min_annotations: int = Field(default=1, ge=1, le=100)
+    adjudicated: bool = True
 
     @field_validator("splits")
     @classmethod
@@ -85,6 +87,7 @@ class Tally:
     annotations: int = 0
     cross: Counter[str] = field(default_factory=Counter)
     refinements: int = 0
+    adjudicated: int = 0
 
 
 def _texts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,7 +96,11 @@ def _texts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class Pool:
-    """The annotations of a task in one snapshot, pass after pass in the same order."""
+    """The annotations of a task in one snapshot, pass after pass in the same order.
+
+    Where a reviewer decided and the spec says that decisions count, the decision alone answers the questions that it
+    answers; agreement and models of annotators see the votes only.
+    """
 
     def __init__(self, source: Snapshot, task_id: int, spec: FreezeSpec, mix: dict[str, str] | None) -> None:
         self._source, self._task_id, self.spec, self._mix = source, task_id, spec, mix
@@ -140,10 +147,17 @@ class Pool:
         return rows.values_list("pk", "public_id", "external_id", "prompt", "completions", "prompt_hash", "meta")
 
     def _annotations(self) -> QuerySet[Any, Any]:
-        rows = Annotation.objects.filter(task=self._task_id, state=AnnotationState.SUBMITTED)
+        states = [AnnotationState.SUBMITTED] + [AnnotationState.DECIDED] * self.spec.adjudicated
+        rows = Annotation.objects.filter(task=self._task_id, state__in=states)
         columns = ("instance_id", "annotator_id", "source", "answers", "details", "public_id", "order")
-        more = ("guideline__number", "questions_version", "active_ms", "submitted_at")
+        more = ("guideline__number", "questions_version", "active_ms", "submitted_at", "state")
         return rows.order_by("instance_id", "annotator_id").values_list(*columns, *more)
+
+    def heard(self) -> Iterator[tuple[Held, list[Said], Said | None]]:
+        """Every instance with its votes, and the decision that stands on it where it counts."""
+        for held, said in self.labelled():
+            decision = next((one for one in said if one.decided), None) if self.wanted(held) != "judge" else None
+            yield held, [one for one in said if not one.decided], decision
 
     def wanted(self, held: Held) -> str | None:
         """Which source counts for this instance; ``None`` when a mix leaves it out."""
@@ -168,7 +182,7 @@ class Pool:
         if self.spec.aggregation != "dawid-skene":
             return
         votes = _VoteArrays()
-        for seen, (held, said) in enumerate(self.labelled()):
+        for seen, (held, said, _) in enumerate(self.heard()):
             wanted = self.wanted(held)
             for pair, both in sorted(self.compared(held, said).items()):
                 votes.add(
@@ -226,23 +240,38 @@ class Pool:
         """The rows of one shape, by instance. The first call that is read to its end also fills :attr:`tally`."""
         first, self._surveyed = not self._surveyed, True
         make = ROWS[shape.name]
-        for held, said in self.labelled():
+        for held, said, decision in self.heard():
             pairs = self.compared(held, said)
             wanted = self.wanted(held)
-            results = [(p, self._result(held, p, both, wanted)) for p, both in sorted(pairs.items())] if wanted else []
+            results = self._results(held, pairs, decision, wanted) if wanted else []
             if first:
                 self._survey(held, said, pairs)
+                self.tally.adjudicated += decision is not None and wanted is not None
                 for _, result in results:
                     self._count(result)
-            refined = self._refinements(held, said, wanted) if wanted else []
+            refined = self._refinements(held, said, decision, wanted) if wanted else []
             if first:
                 self.tally.refinements += len(refined)
                 self.tally.sources.update(one.source for one in refined)
             if wanted:
-                yield from make(shape, self._subject(held, said, results, refined))
+                yield from make(shape, self._subject(held, said, decision, results, refined))
+
+    def _results(
+        self, held: Held, pairs: dict[Pair, list[Comparison]], decision: Said | None, wanted: str
+    ) -> list[tuple[Pair, Outcome | Drop]]:
+        """The aggregate of each pair: what the decision says of it, else what the votes do."""
+        found = {pair: self._result(held, pair, both, wanted) for pair, both in pairs.items()}
+        if decision is not None:
+            found |= {pair: outcome(both) for pair, both in self.compared(held, [decision]).items()}
+        return sorted(found.items(), key=lambda one: one[0])
 
     def _subject(
-        self, held: Held, said: list[Said], results: list[tuple[Pair, Outcome | Drop]], refined: list[Refinement]
+        self,
+        held: Held,
+        said: list[Said],
+        decision: Said | None,
+        results: list[tuple[Pair, Outcome | Drop]],
+        refined: list[Refinement],
     ) -> Subject:
         kept = [
             (pair, result)
@@ -252,11 +281,15 @@ class Pool:
         wanted = self.wanted(held)
         counted = [one for one in said if wanted == "any" or (one.source == "judge") == (wanted == "judge")]
         split = split_of(held.prompt_hash, self.spec.splits, self.spec.seed)
-        return Subject(held, counted, kept, refined, split, self.questions, self.pseudonyms)
+        return Subject(held, counted, decision, kept, refined, split, self.questions, self.pseudonyms)
 
-    def _refinements(self, held: Held, said: list[Said], wanted: str) -> list[Refinement]:
+    def _refinements(self, held: Held, said: list[Said], decision: Said | None, wanted: str) -> list[Refinement]:
         if self.spec.refinements != "chosen":
             return []
+        if decision is not None and any(
+            one.name in decision.answers for one in self.questions if one.kind == "critique"
+        ):
+            said = [decision]
         critics = [Critic(one.annotator_id, one.source, one.answers) for one in said]
         return refinements(self.questions, critics, [str(one["content"]) for one in held.completions], wanted)
 

@@ -12,6 +12,7 @@ from ..exceptions import InvalidInput
 Row = TypeVar("Row", bound=Model)
 SORTS = ("imported", "external_id", "priority", "open_slots", "people", "judges", "talk")
 _COLUMN = {"imported": "pk"}
+_COUNTED = ("people", "judges", "talk")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Order:
         if sort and name not in SORTS:
             raise InvalidInput(errors={"sort": f"Sort by one of: {', '.join(SORTS)}; a minus turns it round."})
         return cls(_COLUMN.get(name, name or "pk"), sort.startswith("-"))
+
+    @property
+    def counts(self) -> bool:
+        """Whether rows need the counts of ``finding.with_counts`` to be put in this order."""
+        return self.column in _COUNTED
 
     def sorted(self, rows: QuerySet[Row], *, backwards: bool = False) -> QuerySet[Row]:
         sign = "-" if self.descending != backwards else ""
@@ -67,6 +73,6 @@ def leaf(
 
 
 def neighbours(rows: QuerySet[Row], order: Order, anchor: Row) -> tuple[Row | None, Row | None]:
-    """The rows just before and just after ``anchor``."""
+    """The rows just before and just after ``anchor``, which need not be among ``rows`` itself."""
     before = order.beyond(rows, anchor, backwards=True).first()
     return before, order.beyond(rows, anchor).first()

@@ -13,13 +13,13 @@ from ..exceptions import Conflict, InvalidInput, WrongState
 from ..models import ApiToken, AuditEvent, Invitation, Membership, Project, Role, User
 from ..models.people import digest
 
-VIEW, LABEL, REVIEW, MANAGE, OWN = "view", "label", "review", "manage", "own"
+VIEW, LABEL, REVIEW, MANAGE, OWN, DISCUSS = "view", "label", "review", "manage", "own", "discuss"
 PERMISSIONS: dict[str, frozenset[str]] = {
-    Role.OWNER: frozenset({VIEW, LABEL, REVIEW, MANAGE, OWN}),
-    Role.MANAGER: frozenset({VIEW, LABEL, REVIEW, MANAGE}),
-    Role.REVIEWER: frozenset({VIEW, LABEL, REVIEW}),
-    Role.ANNOTATOR: frozenset({LABEL}),
-    Role.VIEWER: frozenset({VIEW}),
+    Role.OWNER: frozenset({VIEW, DISCUSS, LABEL, REVIEW, MANAGE, OWN}),
+    Role.MANAGER: frozenset({VIEW, DISCUSS, LABEL, REVIEW, MANAGE}),
+    Role.REVIEWER: frozenset({VIEW, DISCUSS, LABEL, REVIEW}),
+    Role.ANNOTATOR: frozenset({DISCUSS, LABEL}),
+    Role.VIEWER: frozenset({VIEW, DISCUSS}),
 }
 LABEL_ROLES = [role for role, permissions in PERMISSIONS.items() if LABEL in permissions]
 INVITATION_LIFETIME = timedelta(days=7)

@@ -34,6 +34,12 @@ class Said(NamedTuple):
     questions_version: int
     active_ms: int
     submitted_at: datetime
+    state: str
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is a reviewer's decision and no vote."""
+        return self.state == "decided"
 
 
 class Held(NamedTuple):
@@ -50,11 +56,12 @@ class Held(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One instance, the annotations that count for it, the aggregate of each pair that gives a row, and the
-    refinements that count as chosen."""
+    """One instance, the votes that count for it and the decision on it, the aggregate of each pair that gives a row,
+    and the refinements that count as chosen."""
 
     held: Held
     said: Sequence[Said]
+    decision: Said | None
     results: Sequence[tuple[Pair, Outcome]]
     refined: Sequence[Refinement]
     split: str
@@ -65,10 +72,13 @@ class Subject:
         return str(self.held.completions[index]["content"])
 
     def answers(self, kind: type[QuestionBase]) -> Iterator[tuple[Any, Said, dict[str, Any]]]:
-        """``(question, annotation, answer)`` of every answer to the questions of one kind."""
+        """``(question, annotation, answer)`` of every answer to the questions of one kind: a decision's, else the
+        votes'."""
         for question in self.questions:
             if isinstance(question, kind):
-                answered = (one for one in self.said if fits(question, one.answers.get(question.name)))
+                answered = [one for one in self.said if fits(question, one.answers.get(question.name))]
+                if self.decision is not None and fits(question, self.decision.answers.get(question.name)):
+                    answered = [self.decision]
                 yield from ((question, one, one.answers[question.name]) for one in answered)
 
 
@@ -223,7 +233,8 @@ def _head(subject: Subject, one: Said, asked: str, suffix: str) -> Row:
 
 
 def raw_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
-    return (_raw(shape, subject, one) for one in subject.said)
+    said = [*subject.said, subject.decision] if subject.decision else subject.said
+    return (_raw(shape, subject, one) for one in said)
 
 
 def _raw(shape: Shape, subject: Subject, one: Said) -> Row:
@@ -242,6 +253,7 @@ def _raw(shape: Shape, subject: Subject, one: Said) -> Row:
         order="".join(LETTERS[index] for index in one.order),
         guideline_version=one.guideline,
         questions_version=one.questions_version,
+        adjudicated=one.decided,
         active_seconds=one.active_ms / 1000 if one.active_ms else None,
         annotated_at=one.submitted_at,
         rationale=one.details.get("rationale"),

@@ -144,9 +144,10 @@ def test_disagreement_is_found(cast: Cast) -> None:
 
 def test_metadata_models_and_languages_are_found(cast: Cast) -> None:
     first, second, third, *_ = cast.task.instances.order_by("pk")
-    for row, meta in ((first, {"tags": ["math", "hard"], "turn": 2}), (second, {"lang": "de"}), (third, {"turn": "2"})):
+    for row, meta in ((first, {"tags": ["math", "hard"], "turn": 2}), (second, {}), (third, {"turn": "2"})):
         row.meta = meta
         row.save(update_fields=["meta"])
+    cast.task.instances.filter(pk=second.pk).update(lang="de-at")
     third.completions = [{"content": "x", "model": 'na"me'}, {"content": "y", "model": None}]
     third.save(update_fields=["completions"])
 

@@ -30,6 +30,7 @@ OF_A_PROJECT = (
     *("task", "task-edit", "task-questions", "questions-json", "questions-review", "task-preview", "preset"),
     *("task-preview-room", "preset-room", "instance", "import", "plan-create", "plan", "judge-edit"),
     *("dataset-create", "dataset", "run", "model"),
+    *("adjudication", "adjudicate", "adjudication-answer", "thread"),
 )
 SECRETS = ("login-link", "invitation")
 # answers to scripts, parts of pages, files, and addresses that only take a POST
@@ -38,7 +39,8 @@ NO_PAGES = {
     *("task-export", "task-preview-answer", "preset-answer", "questions-discard", "questions-preset"),
     *("question-keep", "question-open", "question-add", "question-duplicate", "question-move", "question-remove"),
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),
-    *("instances-change",),
+    *("instances-change", "flag-decide", "adjudication-take", "adjudication-undo"),
+    *("comment-add", "comment-edit", "comment-delete", "comment-resolve", "comment-reopen"),
     *("pilot-start", "plan-apply", "plan-again", "plan-preview", "judge-run", "judge-retire"),
     *("dataset-file", "run-metrics", "run-log", "run-cancel", "run-resume", "model-file", "job-part", "job-cancel"),
 }

@@ -28,6 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--ties", choices=["drop", "keep-half"], default="drop")
         parser.add_argument("--refinements", choices=["leave-out", "chosen"], default="leave-out")
         parser.add_argument("--min-annotations", type=int, default=1)
+        parser.add_argument("--votes-only", action="store_true", help="leave the decisions of reviewers out")
         parser.add_argument("--splits", type=float, nargs=3, metavar=("TRAIN", "VALIDATION", "TEST"))
         parser.add_argument("--seed", type=int, default=0)
 
@@ -39,6 +40,7 @@ class Command(BaseCommand):
         names = ("sources", "aggregation", "ties", "refinements", "min_annotations", "seed")
         lists = {"shapes": options["shape"], "formats": options["format"], "splits": options["splits"]}
         spec = {name: options[name] for name in names} | {name: value for name, value in lists.items() if value}
+        spec["adjudicated"] = not options["votes_only"]
         try:
             spec |= {"mix": options["mix"]} if options["mix"] else {}
             version = datasets.create_version(task, spec, actor=owner_of(task.project))

@@ -11,8 +11,9 @@ const LONGEST_MS = 1500;
 
 export class Draft {
   /**
-   * `read()` answers the current answers, `activeMs()` the active time. `on` holds state(name), conflict(theirs),
-   * renewed(theirs), refused(words) and lost(). States: saved, saving, offline, unkept, signed-out, conflict, refused, lost.
+   * Without a `url` the draft is kept in this browser only. `read()` answers the current answers, `activeMs()` the
+   * active time. `on` holds state(name), conflict(theirs), renewed(theirs), refused(words) and lost(). States: saved,
+   * saving, offline, unkept, signed-out, conflict, refused, lost.
    */
   constructor({ assignment, draft, url, read, activeMs, on }) {
     Object.assign(this, { url, read, activeMs, on });
@@ -69,6 +70,7 @@ export class Draft {
     if (this.closed || this.held || this.inConflict) return;
     const answers = this.read();
     this.firstChange = 0;
+    if (!this.url) return void this.on.state("saved");
     this.note(answers);
     try {
       const { status, data } = await send("PUT", this.url, this.body(answers));
@@ -209,7 +211,7 @@ export class Draft {
 
   /** The page is going away: send what is unsaved without waiting for an answer. */
   flush() {
-    if (this.closed || this.inConflict || !this.unsaved) return;
+    if (!this.url || this.closed || this.inConflict || !this.unsaved) return;
     const answers = this.read();
     this.note(answers);
     send("PUT", this.url, this.body(answers), { keepalive: true }).catch(() => undefined);

@@ -95,6 +95,11 @@ export class Room {
     return Boolean(other) && this.isAsked(other) && (other.read()?.values ?? []).some((value) => when.values.includes(value));
   }
 
+  /** What goes along with the answers: the fields of the form with [data-along], by name. */
+  along() {
+    return Object.fromEntries([...this.form.querySelectorAll("[data-along]")].map((field) => [field.name, field.value]));
+  }
+
   get rows() {
     return this.asked.flatMap((question) => question.rows);
   }
@@ -171,6 +176,8 @@ export class Room {
       const words = question.missing();
       if (words) return { row: question.gap(), words: shown.length > 1 ? t("Answer question {n}", { n: shown.indexOf(question.section) + 1 }) : words };
     }
+    const empty = this.form.querySelector("[data-along]:invalid");
+    if (empty) return { row: null, words: empty.labels[0].textContent };
     return null;
   }
 

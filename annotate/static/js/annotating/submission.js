@@ -29,7 +29,7 @@ export class Submission {
   /* The exact text is kept until it is answered, over a reload too: same id and same body count once. */
   compose() {
     const { room } = this;
-    const body = { submission_id: uuid(), answers: room.answers(), active_ms: room.clock.read(), version: room.draft.version };
+    const body = { submission_id: uuid(), answers: room.answers(), active_ms: room.clock.read(), version: room.draft.version, ...room.along() };
     const text = JSON.stringify(body);
     write(this.key(), text);
     return text;
@@ -37,7 +37,9 @@ export class Submission {
 
   unanswered() {
     const text = read(this.key());
-    return text && same(JSON.parse(text).answers, this.room.answers()) ? text : null;
+    const sent = text && JSON.parse(text);
+    const unchanged = sent && Object.entries(this.room.along()).every(([name, value]) => sent[name] === value);
+    return unchanged && same(sent.answers, this.room.answers()) ? text : null;
   }
 
   key() {

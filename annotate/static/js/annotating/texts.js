@@ -35,15 +35,16 @@ function onClick(room, event) {
   if (tab) reveal(room, Number(tab.dataset.showCompletion));
 }
 
-function toggleRaw(button) {
-  const text = button.closest(".completion, .turn").querySelector("[data-text]");
+/** Show the source of the text that the button belongs to, or what is made of it. */
+export function toggleRaw(button) {
+  const text = button.closest(".completion, .turn, .instance-completion").querySelector("[data-text]");
   const showRaw = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(showRaw));
   text.querySelector(".raw").hidden = !showRaw;
   text.querySelector(".prose").hidden = showRaw;
 }
 
-function toLastTurn(room) {
+export function toLastTurn(room) {
   const last = room.querySelector(".prompt > .turn:last-child");
   last.scrollIntoView({ block: "start", behavior: behaviour() });
   last.tabIndex = -1;
