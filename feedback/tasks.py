@@ -9,6 +9,7 @@ from .services import datasets, importing, jobs, queue, searching
 
 jobs.handles(JobKind.IMPORT)(importing.run_import)
 jobs.handles(JobKind.FREEZE)(datasets.run_freeze)
+jobs.notes_failure(JobKind.FREEZE)(datasets.note_failure)
 
 
 @shared_task

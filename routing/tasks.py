@@ -9,3 +9,4 @@ from .services import judging, planning
 
 jobs.handles(JobKind.JUDGE)(judging.run_judging)
 jobs.handles(JobKind.PLAN)(planning.run_plan)
+jobs.notes_failure(JobKind.PLAN)(planning.note_failure)

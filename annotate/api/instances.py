@@ -98,6 +98,7 @@ class Instances(ProjectView):
     project_path = "task__project"
     serializer_class = InstanceSerializer
     filterset_class = InstanceFilter
+    query_prefix = "meta."
 
     @extend_schema(operation_id="instances_list")
     def get(self, request: Request, **kwargs: Any) -> Response:

@@ -79,11 +79,10 @@ class ProjectDetail(ProjectView):
         return self._shown()
 
     def patch(self, request: Request, project: Any) -> Response:
-        form = self.get_serializer(data=request.data, partial=True)
-        form.is_valid(raise_exception=True)
-        if form.validated_data:
-            Project.objects.filter(pk=self.project.pk).update(**form.validated_data)
-            changed = sorted(form.validated_data)
+        wanted = self.checked(request, partial=True)
+        if wanted:
+            Project.objects.filter(pk=self.project.pk).update(**wanted)
+            changed = sorted(wanted)
             AuditEvent.write("project.edit", actor=self.user, project=self.project, fields=changed)
         return self._shown()
 

@@ -15,6 +15,23 @@ from rest_framework.request import Request
 from .problems import MEDIA_TYPE, ProblemSerializer
 
 
+def is_list(view: Any) -> bool:
+    """Whether a GET of the view answers through ``View.listed``."""
+    return "listed" in inspect.unwrap(getattr(view, "get", lambda: None)).__code__.co_names
+
+
+def closed_bodies(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Spectacular's last step: a body holds the fields that are named and no other, and is refused otherwise."""
+    operations = [one for path in result["paths"].values() for one in path.values() if isinstance(one, dict)]
+    schemas = result.get("components", {}).get("schemas", {})
+    for operation in operations:
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            name = content["schema"].get("$ref", "").rpartition("/")[2]
+            if name in schemas:
+                schemas[name]["additionalProperties"] = False
+    return result
+
+
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "annotate.api.authentication.TokenAuthentication"
     name = "token"
@@ -54,9 +71,7 @@ class Schema(AutoSchema):  # type: ignore[misc]
 
     def _is_list_view(self, serializer: Any = None) -> bool:
         """A GET that answers through ``View.listed`` is a list; spectacular would look for DRF's mixins."""
-        get = inspect.unwrap(getattr(self.view, "get", lambda: None))
-        listed = self.method == "GET" and "listed" in get.__code__.co_names
-        return listed or bool(super()._is_list_view(serializer))
+        return (self.method == "GET" and is_list(self.view)) or bool(super()._is_list_view(serializer))
 
     def _get_filter_parameters(self) -> list[Any]:
         """A list of rows below this one (a run's metrics) is described by the model that its filters are about."""

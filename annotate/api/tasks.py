@@ -140,10 +140,9 @@ class TaskDetail(TaskView):
     def patch(self, request: Request, project: Any, task: UUID) -> Response:
         """Change a task. Questions that stored answers no longer fit are a 409 unless ``accept_misfits`` says so."""
         row = self.row(task)
-        form = TaskChange(data=request.data, partial=True, context=self.get_serializer_context())
-        form.is_valid(raise_exception=True)
-        if form.validated_data:
-            tasks.edit_task(row, actor=self.user, **form.validated_data)
+        wanted = self.checked(request, TaskChange, partial=True)
+        if wanted:
+            tasks.edit_task(row, actor=self.user, **wanted)
         return self.shown(self.row(task))
 
 

@@ -193,6 +193,7 @@ CURVES = {
 
 class RunCurves(RunView):
     serializer_class = Empty
+    query: ClassVar = frozenset({"points"})
     needs: ClassVar = {"GET": Need("read", "view")}
 
     @extend_schema(

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 
@@ -14,6 +17,7 @@ SUGGESTED = ("preference", "preference-conversational", "spans", "critiques")
 class FreezeForm(forms.Form):
     """What a dataset version holds. The rules are said in words beside each choice."""
 
+    token = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4, required=False)
     shapes = forms.MultipleChoiceField(
         label="Shapes",
         help_text="Those that this task's questions produce.",
@@ -90,6 +94,14 @@ class FreezeForm(forms.Form):
         if cleaned.get("train", 0) + cleaned.get("validation", 0) > 1 + 1e-9:
             self.add_error("validation", "Train and validation together are more than 1.")
         return cleaned
+
+    def idempotency_key(self) -> str:
+        """One per page shown and choice made: a double click asks once, a changed choice asks anew. Programs that send
+        no token ask anew each time."""
+        if not self.cleaned_data["token"]:
+            return ""
+        choice = json.dumps(self.spec(), sort_keys=True)
+        return f"page-{sha256((str(self.cleaned_data['token']) + choice).encode()).hexdigest()}"
 
     def spec(self) -> dict[str, Any]:
         """The choices as :class:`feedback.services.freezing.FreezeSpec` reads them."""

@@ -54,7 +54,8 @@ def dataset_create(request: HttpRequest, project: Project) -> HttpResponse:
     form = FreezeForm(task, request.POST or None)
     if form.is_valid():
         try:
-            version = datasets.create_version(task, form.spec(), actor=user_of(request))
+            actor, key = user_of(request), form.idempotency_key()
+            version = datasets.create_version(task, form.spec(), actor=actor, idempotency_key=key)
             return redirect("dataset", project.public_id, version.public_id)
         except InvalidInput as error:
             for path, sentence in (error.errors or {"": error.message}).items():

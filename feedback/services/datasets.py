@@ -146,6 +146,12 @@ def run_freeze(context: jobs.JobContext) -> dict[str, Any]:
     return {"dataset": str(version.public_id), "rows": version.rows, "sha256": version.sha256}
 
 
+def note_failure(job: Job, sentence: str) -> None:
+    """A version whose job ended before it was ready has failed."""
+    pending = DatasetVersion.objects.filter(pk=job.params.get("version"), state=DatasetState.FREEZING)
+    pending.update(state=DatasetState.FAILED, error=sentence[:4000])
+
+
 @contextmanager
 def _failure_noted(version: DatasetVersion, work: Path, context: jobs.JobContext) -> Iterator[None]:
     """Remove the working folder; on an error that is still ours to tell, mark the version failed."""

@@ -39,6 +39,9 @@ class JobCancelled(FeedbackError):
     code = "cancelled"
 
 
+CANCELLED = JobCancelled().message
+
+
 class FenceLost(FeedbackError):
     """Another worker has taken this job over; nothing this one writes counts any more."""
 
@@ -102,6 +105,27 @@ def _handler(kind: str) -> Handler:
     if kind not in _HANDLERS:
         autodiscover_modules("tasks")  # outside a worker nothing has loaded them yet
     return _HANDLERS[kind]
+
+
+FailureNote = Callable[[Job, str], None]
+_NOTES: dict[str, FailureNote] = {}
+
+
+def notes_failure(kind: JobKind) -> Callable[[FailureNote], FailureNote]:
+    """Register what tells the rows that a job was to make that it failed, and why, however it ended: also when it
+    was cancelled before it began, or its worker died too often. Called inside the transaction of the job's end."""
+
+    def register(note: FailureNote) -> FailureNote:
+        _NOTES[kind] = note
+        return note
+
+    return register
+
+
+def _note_failure(job: Job, sentence: str) -> None:
+    _handler(job.kind)  # loads what registers the note
+    if job.kind in _NOTES:
+        _NOTES[job.kind](job, sentence)
 
 
 def enqueue(
@@ -185,8 +209,11 @@ def end(context: JobContext, state: JobState, *, error: str = "", result: dict[s
     fields: dict[str, Any] = {"state": state, "ended_at": Now(), "lease_expires_at": None, "error": error[:4000]}
     if result is not None:
         fields["result"] = result
-    if context.mine().update(**fields) != 1:
-        log.warning("job %s ended elsewhere; this end is dropped", context.job.public_id)
+    with transaction.atomic():
+        if context.mine().update(**fields) != 1:
+            log.warning("job %s ended elsewhere; this end is dropped", context.job.public_id)
+        elif state != JobState.SUCCEEDED:
+            _note_failure(context.job, error or CANCELLED)
 
 
 @contextmanager
@@ -228,6 +255,8 @@ def cancel(job: Job, *, actor: User | None) -> None:
         ended = Job.objects.filter(pk=job.pk, state=JobState.QUEUED).update(
             state=JobState.CANCELLED, ended_at=Now(), cancel_requested=True
         )
+        if ended:
+            _note_failure(job, CANCELLED)
         asked = ended or Job.objects.filter(pk=job.pk, state=JobState.RUNNING).update(cancel_requested=True)
         if not asked:
             raise WrongState("This job has already ended.")
@@ -237,13 +266,7 @@ def cancel(job: Job, *, actor: User | None) -> None:
 def reap() -> int:
     """Requeue the jobs of dead workers; quarantine what killed its worker three times. Returns how many it touched."""
     overdue = Job.objects.overdue()
-    poisoned = overdue.filter(attempt__gte=MAX_ATTEMPTS).update(
-        state=JobState.QUARANTINED,
-        ended_at=Now(),
-        lease_expires_at=None,
-        fence=F("fence") + 1,
-        error=f"Its worker died {MAX_ATTEMPTS} times; it is set aside so that others can run.",
-    )
+    poisoned = sum(_quarantine(job) for job in overdue.filter(attempt__gte=MAX_ATTEMPTS))
     revived = list(overdue.values_list("pk", flat=True))
     returned = overdue.filter(pk__in=revived).update(
         state=JobState.QUEUED, lease_expires_at=None, fence=F("fence") + 1, queued_at=Now(), message="Taken up again"
@@ -251,6 +274,16 @@ def reap() -> int:
     for job in Job.objects.filter(pk__in=revived, state=JobState.QUEUED):
         wake(job)
     return poisoned + returned
+
+
+def _quarantine(job: Job) -> int:
+    sentence = f"Its worker died {MAX_ATTEMPTS} times; it is set aside so that others can run."
+    fields = {"state": JobState.QUARANTINED, "ended_at": Now(), "lease_expires_at": None, "error": sentence}
+    with transaction.atomic():
+        done = Job.objects.overdue().filter(pk=job.pk).update(**fields, fence=F("fence") + 1)
+        if done:
+            _note_failure(job, sentence)
+    return done
 
 
 def resend() -> int:

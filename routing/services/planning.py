@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Avg, Count
 
 from feedback.exceptions import InvalidInput, WrongState
-from feedback.models import Annotator, AnnotatorKind, AuditEvent, Fidelity, JobKind, MixScore, Task, User
+from feedback.models import Annotator, AnnotatorKind, AuditEvent, Fidelity, Job, JobKind, MixScore, Task, User
 from feedback.services import jobs
 from feedback.services.budget import MICROS
 from feedback.services.jobs import JobContext
@@ -122,11 +122,14 @@ def run_plan(context: JobContext) -> dict[str, Any]:
     RoutingPlan.objects.filter(pk=plan.pk).update(state=PlanState.COMPUTING, error="")
     try:
         return _compute(context, plan)
-    except (NotFittedError, WrongState) as error:
-        with transaction.atomic():
-            context.hold()
-            RoutingPlan.objects.filter(pk=plan.pk).update(state=PlanState.FAILED, error=str(error))
+    except NotFittedError as error:
         raise WrongState(str(error)) from error
+
+
+def note_failure(job: Job, sentence: str) -> None:
+    """A plan whose job ended before its decisions were written has failed."""
+    pending = RoutingPlan.objects.filter(public_id=job.params.get("plan"))
+    pending.filter(state__in=[PlanState.DRAFT, PlanState.COMPUTING]).update(state=PlanState.FAILED, error=sentence)
 
 
 def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:

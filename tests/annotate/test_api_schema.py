@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.test import Client
+from django.urls import resolve
 from drf_spectacular.drainage import GENERATOR_STATS
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -45,3 +48,15 @@ def test_lists_are_pages(schema: Any) -> None:
 
 def test_it_is_served_without_a_token(schema: Any) -> None:
     assert "/api/v1/projects/" in schema["paths"]
+
+
+def test_what_is_described_is_what_is_accepted(schema: Any) -> None:
+    """A described query parameter is known to its view, and the other way round; bodies are closed."""
+    for path, operations in schema["paths"].items():
+        view = resolve(re.sub(r"{\w+}", str(uuid4()), path)).func.view_class()
+        for method, operation in operations.items():
+            described = {one["name"] for one in operation.get("parameters", []) if one["in"] == "query"}
+            assert described == view.known_query(method.upper()), f"{method} {path}"
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                name = content["schema"].get("$ref", "").rpartition("/")[2]
+                assert not name or schema["components"]["schemas"][name]["additionalProperties"] is False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,18 @@ def test_a_version_is_frozen_from_the_page(cast: Cast) -> None:
     for file in datasets.files_of(version):
         assert file.sha256 in page
     assert version.task.name in client.get(reverse("datasets", args=[cast.project.public_id])).content.decode()
+
+
+def test_a_double_click_freezes_one_version(cast: Cast) -> None:
+    client, url = logged_in(cast.manager), reverse("dataset-create", args=[cast.project.public_id])
+    page = client.get(f"{url}?task={cast.task.public_id}").content.decode()
+    found = re.search(r'name="token" value="([0-9a-f-]{36})"', page)
+    assert found is not None
+    form = FORM | {"task": str(cast.task.public_id), "token": found[1]}
+    places = {client.post(url, form).headers["Location"] for _ in range(2)}
+    assert (len(places), DatasetVersion.objects.count()) == (1, 1)
+    client.post(url, form | {"seed": "1"})  # back, and another choice
+    assert DatasetVersion.objects.count() == 2
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_the_whole_way_by_rest(cast: Cast) -> None:
     assert api.post(f"imports/{batch['id']}/run/", key="k1").json()["id"] == started.json()["id"]
     run_last_job()
     assert api.get(f"imports/{batch['id']}/").json()["state"] == "imported"
-    found = api.get(f"instances/?task={cast.task.public_id}&text=Question+1").json()["results"]
+    found = api.get(f"instances/?task={cast.task.public_id}&q=Question+1").json()["results"]
     assert [one["completions"][0]["content"] for one in found] == ["one 1"]
     again = api.post("imports/", {"file": file(), "task": str(cast.task.public_id)}, files=True)
     assert (again.status_code, again.json()["code"]) == (409, "conflict")

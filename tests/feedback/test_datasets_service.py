@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.utils import timezone
 
 import feedback.tasks  # noqa: F401 - registers the jobs
 from feedback.exceptions import InvalidInput, KeyReused, WrongState
@@ -125,8 +127,6 @@ def test_dawid_skene_follows_the_annotator_who_is_reliable(cast: Cast) -> None:
 
 
 def test_withdrawn_annotations_and_removed_instances_stay_out(cast: Cast) -> None:
-    from django.utils import timezone
-
     first, second, third, _ = instances(cast)
     gone = say(cast, first, A)
     Annotation.objects.filter(pk=gone.pk).update(state="withdrawn", withdrawn_at=timezone.now())
@@ -257,6 +257,28 @@ def test_cancelling_marks_the_version_failed(cast: Cast) -> None:
         datasets.run_freeze(jobs.JobContext(claimed))
     version.refresh_from_db()
     assert (version.state, version.error) == ("failed", "The job was cancelled.")
+
+
+def test_cancelling_before_it_begins_marks_the_version_failed(cast: Cast) -> None:
+    version = datasets.create_version(cast.task, ONE, actor=cast.manager)
+    job = datasets.job_of(version)
+    assert job is not None
+    jobs.cancel(job, actor=cast.manager)
+    version.refresh_from_db()
+    assert (version.state, version.error) == ("failed", "The job was cancelled.")
+
+
+def test_a_freeze_whose_worker_dies_too_often_has_failed(cast: Cast) -> None:
+    version = datasets.create_version(cast.task, ONE, actor=cast.manager)
+    job = datasets.job_of(version)
+    assert job is not None
+    jobs.claim(job.pk, "worker")
+    late = timezone.now() - timedelta(minutes=5)
+    Job.objects.filter(pk=job.pk).update(attempt=jobs.MAX_ATTEMPTS, lease_expires_at=late)
+    jobs.reap()
+    version.refresh_from_db()
+    assert version.state == "failed"
+    assert "died 3 times" in version.error
 
 
 def test_verifying_finds_every_change(cast: Cast) -> None:

@@ -300,3 +300,11 @@ def test_a_recorded_judge_is_read_whatever_it_recorded(
 def test_both_bad_says_nothing_of_the_order() -> None:
     asked: Any = parse_questions([{"kind": "preference", "name": "q", "title": "T", "steps": 5}])[0]
     assert evidence.said_of({"q": {"value": "both-bad"}}, {}, asked) is None
+
+
+def test_a_plan_cancelled_before_it_begins_has_failed() -> None:
+    cast = make_world().cast
+    plan = planning.make_plan(cast.task, "random", 10**7, judge=None, actor=cast.manager)
+    jobs.cancel(Job.objects.get(pk=plan.job_id), actor=cast.manager)
+    plan.refresh_from_db()
+    assert (plan.state, plan.error) == ("failed", "The job was cancelled.")
