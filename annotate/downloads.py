@@ -45,8 +45,13 @@ def wanted_range(header: str, size: int) -> tuple[int, int] | None:
     return first, min(last, size - 1)
 
 
-def send_file(request: HttpRequest, path: Path, *, sha256: str, name: str) -> HttpResponseBase:
-    """The file, or the part that the request asks for; 304 when the client has it, 416 for a part past its end."""
+def send_file(
+    request: HttpRequest, path: Path, *, sha256: str, name: str, content_type: str | None = None
+) -> HttpResponseBase:
+    """The file, or the part that the request asks for; 304 when the client has it, 416 for a part past its end.
+
+    Without ``content_type`` the name's ending says it.
+    """
     etag, size = f'"{sha256}"', path.stat().st_size
     if_none_match = parse_etags(request.headers.get("If-None-Match", ""))
     if etag in if_none_match or "*" in if_none_match:
@@ -63,7 +68,7 @@ def send_file(request: HttpRequest, path: Path, *, sha256: str, name: str) -> Ht
         "Accept-Ranges": "bytes",
         "Content-Length": str(last - first + 1),
         "Content-Disposition": content_disposition_header(True, name) or "attachment",
-        "Content-Type": _TYPES.get(path.suffix, "application/octet-stream"),
+        "Content-Type": content_type or _TYPES.get(path.suffix, "application/octet-stream"),
         "Cache-Control": "private, no-cache",
     }
     if part:

@@ -61,6 +61,7 @@ FILES_DIR = Path(env.str("FILES_DIR", str(VAR_DIR / "files")))
 EGRESS_ALLOW: list[str] = env.list("EGRESS_ALLOW", [])
 """host:port pairs on internal addresses that judges and webhooks may reach; everything public is reachable."""
 MAX_UPLOAD_MB = env.int("MAX_UPLOAD_MB", 200)
+MAX_MEDIA_MB = env.int("MAX_MEDIA_MB", 50)
 _import_roots: list[str] = env.list("IMPORT_ROOTS", [])
 IMPORT_ROOTS = [Path(root).resolve() for root in _import_roots]
 """Folders on the server that managers may import from by name."""

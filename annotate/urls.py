@@ -18,6 +18,7 @@ from .views import (
     jobs,
     judge,
     label,
+    media,
     models,
     overview,
     own,
@@ -86,6 +87,8 @@ urlpatterns = [
     *_questions_of_a_task("p/<uuid:project>/tasks/<uuid:task>/questions/"),
     path("p/<uuid:project>/tasks/<uuid:task>/open/", tasks.task_open, name="task-open"),
     path("p/<uuid:project>/tasks/<uuid:task>/close/", tasks.task_close, name="task-close"),
+    path("p/<uuid:project>/tasks/<uuid:task>/media/", media.media_files, name="media"),
+    path("p/<uuid:project>/tasks/<uuid:task>/media/<uuid:media>/", media.media_file, name="media-file"),
     # labelling
     path("label/", label.label_queue, name="queue"),
     path("label/history/", own.history, name="history"),

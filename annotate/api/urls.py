@@ -12,6 +12,7 @@ from . import (
     instances,
     jobs,
     judges,
+    media,
     members,
     plans,
     projects,
@@ -45,6 +46,9 @@ urlpatterns = [
     path(f"{PROJECT}tasks/<uuid:task>/close/", tasks.TaskClose.as_view(), name="api-task-close"),
     path(f"{PROJECT}tasks/<uuid:task>/guidelines/", tasks.Guidelines.as_view(), name="api-guidelines"),
     path(f"{PROJECT}tasks/<uuid:task>/budget/", tasks.TaskBudget.as_view(), name="api-budget"),
+    path(f"{PROJECT}tasks/<uuid:task>/media/", media.MediaFiles.as_view(), name="api-media"),
+    path(f"{PROJECT}tasks/<uuid:task>/media/<uuid:media>/", media.MediaDetail.as_view(), name="api-media-detail"),
+    path(f"{PROJECT}tasks/<uuid:task>/media/<uuid:media>/file/", media.MediaContent.as_view(), name="api-media-file"),
     # labelling
     path("queue/", assignments.Queue.as_view(), name="api-queue"),
     path(f"{PROJECT}assignments/", assignments.Assignments.as_view(), name="api-assignments"),

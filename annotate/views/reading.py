@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
-from feedback.content import text_of
-from feedback.models import Annotation, Assignment, GuidelineVersion, Task, User
+from feedback.content import media_of, text_of
+from feedback.models import Annotation, Assignment, GuidelineVersion, MediaFile, Task, User
 from feedback.question_changes import carry_over
 from feedback.questions import parse_questions
-from feedback.services import labelling, queue
+from feedback.services import labelling, media, queue
 
 from ..markdown import render
 from .spans import place_texts
@@ -89,6 +89,7 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
     task, instance = assignment.task, assignment.instance
     prompt = [message_row(index, message, instance.meta) for index, message in enumerate(instance.prompt)]
     completions = completion_rows(instance.completions, assignment.order, instance.meta)
+    show_media(task, [*instance.prompt, *instance.completions], [*prompt, *completions])
     marked = [question for question in questions if question["kind"] == "span"]
     if marked:
         place_texts(completions)
@@ -105,6 +106,21 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
         "reasons_skip": [(code, gettext(words)) for code, words in queue.SKIP_REASONS.items()],
         "reasons_flag": [(code, gettext(words)) for code, words in queue.FLAG_REASONS.items()],
     }
+
+
+def show_media(task: Task, holders: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
+    """Say in each row of a message or completion which media files to show: ``kind``, ``alt``, ``name`` and ``url``
+    (None: the task has no such file)."""
+    urls = {name: _media_url(task, file) for name, file in media.named_in(task, holders).items()}
+    for row in rows:
+        row["media"] = [
+            {"kind": part["type"], "name": part["file"], "alt": part.get("alt", ""), "url": urls.get(part["file"])}
+            for part in row.pop("parts")
+        ]
+
+
+def _media_url(task: Task, file: MediaFile) -> str:
+    return reverse("media-file", args=[task.project.public_id, task.public_id, file.public_id])
 
 
 def question_rows(questions: Sequence[dict[str, Any]], n_completions: int) -> list[dict[str, Any]]:
@@ -220,6 +236,7 @@ def _shown(content: Any, holder: dict[str, Any], meta: dict[str, Any]) -> dict[s
     return {
         "html": render(raw),
         "raw": raw,
+        "parts": media_of(content),
         "crlf": "\r\n" in raw,
         "long": len(raw) > LONG,
         "lang": language if isinstance(language, str) and _LANGUAGE.match(language) else "",

@@ -16,6 +16,7 @@ from .audit import AuditEvent
 from .budget import Budget
 from .datasets import DatasetState, DatasetVersion, Fidelity, MixScore, PreferenceMix
 from .jobs import Job, JobKind, JobState
+from .media import MediaFile, MediaKind
 from .people import Annotator, AnnotatorKind, ApiToken, Invitation, LoginLink, Membership, Project, Role, User
 from .reviewing import Adjudication, AdjudicationState, Comment, FlagAction, FlagDecision
 from .tasks import (
@@ -59,6 +60,8 @@ __all__ = [
     "JobState",
     "Line",
     "LoginLink",
+    "MediaFile",
+    "MediaKind",
     "Membership",
     "MixScore",
     "PreferenceMix",

@@ -35,7 +35,7 @@ from ..models import (
     User,
 )
 from ..questions import PreferenceQuestion
-from . import jobs, tasks, uploads
+from . import jobs, media, tasks, uploads
 from .queue import line
 from .recorded import Checked, Checker
 from .storing import store_chunk
@@ -205,7 +205,8 @@ def checked_chunks(batch: ImportBatch) -> Iterator[list[Checked | RowError]]:
     """The file's rows, checked against the task, in lists of at most 1,000: what fits, and row errors."""
     task = batch.task
     records = source_of(batch).read(uploads.located(batch.path), options_for(task))
-    checker = Checker(task.parsed_questions, annotations=bool(batch.mapping.get("annotations", True)))
+    said = bool(batch.mapping.get("annotations", True))
+    checker = Checker(task.parsed_questions, annotations=said, media=media.kinds_of(task))
     while chunk := list(islice(records, CHUNK)):
         known = _known_ids(task, chunk)
         yield [

@@ -14,12 +14,13 @@ from ..models import ApiToken, AuditEvent, Invitation, Membership, Project, Role
 from ..models.people import digest
 
 VIEW, LABEL, REVIEW, MANAGE, OWN, DISCUSS = "view", "label", "review", "manage", "own", "discuss"
+MEMBER = "member"  # what everybody in a project may do: see the files that texts show
 PERMISSIONS: dict[str, frozenset[str]] = {
-    Role.OWNER: frozenset({VIEW, DISCUSS, LABEL, REVIEW, MANAGE, OWN}),
-    Role.MANAGER: frozenset({VIEW, DISCUSS, LABEL, REVIEW, MANAGE}),
-    Role.REVIEWER: frozenset({VIEW, DISCUSS, LABEL, REVIEW}),
-    Role.ANNOTATOR: frozenset({DISCUSS, LABEL}),
-    Role.VIEWER: frozenset({VIEW, DISCUSS}),
+    Role.OWNER: frozenset({MEMBER, VIEW, DISCUSS, LABEL, REVIEW, MANAGE, OWN}),
+    Role.MANAGER: frozenset({MEMBER, VIEW, DISCUSS, LABEL, REVIEW, MANAGE}),
+    Role.REVIEWER: frozenset({MEMBER, VIEW, DISCUSS, LABEL, REVIEW}),
+    Role.ANNOTATOR: frozenset({MEMBER, DISCUSS, LABEL}),
+    Role.VIEWER: frozenset({MEMBER, VIEW, DISCUSS}),
 }
 LABEL_ROLES = [role for role, permissions in PERMISSIONS.items() if LABEL in permissions]
 INVITATION_LIFETIME = timedelta(days=7)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..answers import check_answers, passage_count
-from ..content import text_of
+from ..content import media_of, text_of
 from ..formats.records import ImportedInstance, RecordedAnnotation, RowError
 from ..questions import InvalidAnswer, PreferenceQuestion, Question, strength, value_of_strength
 
@@ -47,10 +47,13 @@ class Misfit(ValueError):
 
 
 class Checker:
-    """Records as they will be stored in a task with ``questions``; ``annotations=False`` leaves out what was said."""
+    """Records as they will be stored in a task with ``questions`` and ``media`` (the kinds of its files, by name);
+    ``annotations=False`` leaves out what was said."""
 
-    def __init__(self, questions: Sequence[Question], *, annotations: bool = True) -> None:
-        self._questions, self._annotations = questions, annotations
+    def __init__(
+        self, questions: Sequence[Question], *, annotations: bool = True, media: Mapping[str, str] | None = None
+    ) -> None:
+        self._questions, self._annotations, self._media = questions, annotations, media or {}
         self._pair_needed = any(question.kind == "preference" and question.required for question in questions)
         self._textless = all(question.kind in ("preference", "choice", "ranking", "rating") for question in questions)
         self._seen: dict[str, dict[str, Any]] = {}
@@ -62,11 +65,23 @@ class Checker:
                 n = len(record.completions)
                 reason = f"this task asks for a preference, which needs 2 completions; the row has {n}"
                 raise Misfit("completions", reason, "Import it into a task that asks for a ranking or ratings.")
+            self._check_media(record)
             if not self._annotations or not record.annotations:
                 return Checked(record, [])
             return self._with_annotations(record)
         except Misfit as misfit:
             return RowError(record.line, misfit.field, misfit.reason, misfit.hint)
+
+    def _check_media(self, record: ImportedInstance) -> None:
+        """Raises Misfit for a part that names no media file of the task, or one of another kind."""
+        for place, messages in (("prompt", record.prompt), ("completions", record.completions)):
+            for n, message in enumerate(messages):
+                for part in media_of(message["content"]):
+                    kind = self._media.get(part["file"])
+                    if kind != part["type"]:
+                        told = f"is {kind}, not {part['type']}" if kind else "is not a media file of this task"
+                        hint = "Upload the file to the task first, under this name."
+                        raise Misfit(f"{place}.{n}.content", f"{part['file'][:60]!r} {told}", hint)
 
     def _with_annotations(self, record: ImportedInstance) -> Checked:
         by_annotator: dict[tuple[str, str], list[RecordedAnnotation]] = {}

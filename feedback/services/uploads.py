@@ -43,7 +43,7 @@ def store_upload(chunks: Iterable[bytes], filename: str) -> Stored:
     target = located(str(folder / name))
     target.parent.mkdir(parents=True)
     try:
-        sha256, size = _write(chunks, target)
+        sha256, size = write_hashed(chunks, target, limit_mb=settings.MAX_UPLOAD_MB)
     except BaseException:
         shutil.rmtree(target.parent, ignore_errors=True)
         raise
@@ -58,13 +58,14 @@ def safe_name(filename: str) -> str:
     return name[-100:].lstrip(".")
 
 
-def _write(chunks: Iterable[bytes], target: Path) -> tuple[str, int]:
-    digest, size, limit = hashlib.sha256(), 0, settings.MAX_UPLOAD_MB * 1024 * 1024
+def write_hashed(chunks: Iterable[bytes], target: Path, *, limit_mb: int) -> tuple[str, int]:
+    """Write a new file; returns its SHA-256 and size. Raises InvalidInput for no bytes, or too many."""
+    digest, size, limit = hashlib.sha256(), 0, limit_mb * 1024 * 1024
     with target.open("xb") as file:
         for chunk in chunks:
             size += len(chunk)
             if size > limit:
-                raise InvalidInput(errors={"file": f"The file is larger than {settings.MAX_UPLOAD_MB} MB."})
+                raise InvalidInput(errors={"file": f"The file is larger than {limit_mb} MB."})
             digest.update(chunk)
             file.write(chunk)
         file.flush()

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from feedback.models import Annotation, Job, JobKind, Membership, Role
+from feedback.models import Annotation, Job, JobKind, MediaFile, Membership, Role
 from feedback.services import people, queue
 from feedback.services.people import PERMISSIONS
 from tests.annotate.routes import Route, routes
@@ -159,6 +159,15 @@ def foreign(cast: Cast) -> tuple[Any, Any, dict[str, Any]]:
         "assignment": assignment,
         "annotation": Annotation.objects.get(),
         "member": cast.annotator,
+        "media": MediaFile.objects.create(
+            task=cast.task,
+            name="a",
+            kind="image",
+            content_type="image/png",
+            sha256="0" * 64,
+            size=1,
+            created_by=cast.owner,
+        ),
         "job": Job.objects.create(project=cast.project, kind=JobKind.FREEZE),
     }
     return stranger, own, {name: row.public_id for name, row in ids.items()}

@@ -3,10 +3,12 @@
 import { t } from "../i18n.js";
 import * as toasts from "../toasts.js";
 import { wireComparison } from "./compare.js";
+import { wireMedia } from "./media.js";
 
 export function wireTexts(room, signal) {
   room.addEventListener("click", (event) => onClick(room, event), { signal });
   wireComparison(room, signal);
+  wireMedia(room, signal);
   const completions = room.querySelector("#completions");
   completions.addEventListener("scroll", () => markShown(room, completions), { signal, passive: true });
   const observer = new ResizeObserver((entries) => entries.forEach((entry) => reachable(entry.target)));

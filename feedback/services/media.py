@@ -1,0 +1,99 @@
+"""Media files of a task: kept under their SHA-256, known by the name that imports use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+from django.db import IntegrityError
+
+from ..content import files_named
+from ..exceptions import Conflict, InvalidInput
+from ..media_types import HEAD, MediaType, media_type
+from ..models import AuditEvent, MediaFile, Task, User
+from ..text import fault_of
+from . import uploads
+
+MAX_FILES = 20_000
+KNOWN = "PNG, JPEG, GIF, WebP, AVIF, WAV, MP3, M4A, FLAC, Ogg, MP4 or WebM"
+
+
+def folder() -> Path:
+    """Where media files lie."""
+    return Path(settings.FILES_DIR) / "media"
+
+
+def path_of(file: MediaFile) -> Path:
+    """Where the bytes of a media file lie."""
+    return folder() / file.sha256[:2] / file.sha256
+
+
+def store_media(task: Task, chunks: Iterable[bytes], filename: str, *, actor: User) -> MediaFile:
+    """Keep an upload as a media file of ``task``. The same bytes under the same name again change nothing.
+
+    Raises InvalidInput for a bad name, an unknown type, no bytes or too many; Conflict when the name has other bytes.
+    """
+    name = _checked_name(filename)
+    if task.media.count() >= MAX_FILES:
+        raise InvalidInput(errors={"file": f"A task has at most {MAX_FILES:,} media files."})
+    staged = folder() / f".{uuid4()}"
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        sha256, size = uploads.write_hashed(chunks, staged, limit_mb=settings.MAX_MEDIA_MB)
+        found = _type_of(staged)
+        file = MediaFile(task=task, name=name, kind=found.kind, content_type=found.content_type, created_by=actor)
+        file.sha256, file.size = sha256, size
+        path_of(file).parent.mkdir(exist_ok=True)
+        os.replace(staged, path_of(file))
+    finally:
+        staged.unlink(missing_ok=True)
+    return _recorded(file)
+
+
+def _checked_name(filename: str) -> str:
+    name = os.path.basename(filename.replace("\\", "/")).strip()
+    if not 1 <= len(name) <= 200 or fault_of(name):
+        raise InvalidInput(errors={"file": "A file name has 1 to 200 characters, no control characters among them."})
+    return name
+
+
+def _type_of(path: Path) -> MediaType:
+    with path.open("rb") as file:
+        found = media_type(file.read(HEAD))
+    if found is None:
+        raise InvalidInput(errors={"file": f"The file is none of {KNOWN}, whatever its name says."})
+    return found
+
+
+def _recorded(file: MediaFile) -> MediaFile:
+    before = MediaFile.objects.filter(task=file.task, name=file.name).first()
+    if before is None:
+        try:
+            file.save(force_insert=True)
+        except IntegrityError as error:
+            raise Conflict(f"{file.name} was uploaded at the same moment by somebody else; look at it.") from error
+        AuditEvent.write("media.add", actor=file.created_by, project=file.task.project, subject=file.name)
+        return file
+    if before.sha256 != file.sha256:
+        raise Conflict(f"{file.name} is another file already; instances may show it. Choose another name.")
+    return before
+
+
+def kinds_of(task: Task) -> dict[str, str]:
+    """The kind of each media file of a task, by name."""
+    return dict(task.media.values_list("name", "kind"))
+
+
+def named_in(task: Task, *messages: Sequence[Mapping[str, Any]]) -> dict[str, MediaFile]:
+    """The media files that messages and completions name, by name; no query when they name none."""
+    names = set(_named(messages))
+    return {file.name: file for file in task.media.filter(name__in=names)} if names else {}
+
+
+def _named(lists: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    for messages in lists:
+        yield from files_named(messages)
