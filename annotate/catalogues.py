@@ -77,7 +77,7 @@ def _pages() -> Iterator[Found]:
     for error in _below(FeedbackError):
         yield "feedback/exceptions.py", (error.__doc__ or "").strip(), None
     for words in (*queue.SKIP_REASONS.values(), *queue.FLAG_REASONS.values()):
-        yield "feedback/services/queue.py", words, None
+        yield "feedback/services/queue/returning.py", words, None
     for value in (*preference_values(9), BOTH_BAD, CANNOT_JUDGE):
         yield "annotate/views/reading.py", words_of(value), None
 

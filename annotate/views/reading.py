@@ -22,6 +22,8 @@ from .spans import place_texts
 
 LETTERS = "ABCDEFGHIJKL"
 _QUESTIONS = "annotate/questions"
+SAME = {"preference", "choice"}
+"""Kinds whose form looks the same whatever instance it asks about."""
 MAX_TURNS, LAST_TURNS = 12, 6
 """Of a chat with more turns only the last ones stand open."""
 LONG = 20_000
@@ -38,7 +40,7 @@ def work_context(assignment: Assignment, user: User) -> dict[str, Any]:
         "active_ms": assignment.active_ms,
     }
     return texts_of(assignment, assignment.questions) | {
-        "progress": queue.progress_in(task, user),
+        "progress": queue.progress_in(assignment, user),
         "set_aside": set_aside_rows(assignment),
         "page": page_of(
             assignment,
@@ -135,7 +137,8 @@ def question_rows(questions: Sequence[dict[str, Any]], n_completions: int) -> li
         asked = kind != "preference" or n_completions == 2
         template = f"{_QUESTIONS}/_{kind if asked else 'unfit'}.html"
         keys = f"{_QUESTIONS}/keys/_{kind}.html"
-        rows.append({**question, "template": template, "keys": keys if asked and kind not in explained else None})
+        shown = {"template": template, "keys": keys if asked and kind not in explained else None}
+        rows.append({**question, **shown, "same": asked and kind in SAME})
         if kind == "rating":
             rows[-1]["scales"] = [scale_row(scale) for scale in question["scales"]]
         explained |= {kind} if asked else set()

@@ -100,6 +100,8 @@ class Assignment(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
 
     objects = AssignmentQuerySet.as_manager()
+    place: QueuePlace | None = None
+    """Where its annotator stood when it was lent; not a column, and only there on what ``next_assignment`` returns."""
 
     class Meta:
         constraints = [

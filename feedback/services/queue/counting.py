@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import IntegerField, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from ...models import QueuePlace, Task, User
+from ...models import Assignment, QueuePlace, Task, User
 from .line import Reader, unseen
 from .places import begun, look, of_tasks
 
@@ -23,11 +23,12 @@ class CountUpTo(Subquery):
     output_field = IntegerField()
 
 
-def progress_in(task: Task, user: User) -> QueuePlace:
-    """How far this person is; what is left is counted anew every half minute."""
-    place, reader = look(task, user)
-    now = timezone.now()
+def progress_in(assignment: Assignment, user: User) -> QueuePlace:
+    """How far the person is whom this was just lent to; what is left is counted anew every half minute."""
+    task, place, now = assignment.task, assignment.place, timezone.now()
+    assert place is not None
     if place.counted_at is None or not now - COUNT_AGAIN < place.counted_at <= now or place.goal < place.done:
+        place, reader = look(task, user)
         left, more = left_of(reader, [place])[task.pk]
         place.goal, place.more, place.counted_at = place.done + left, more, now
         place.save(update_fields=["goal", "more", "counted_at"])

@@ -28,7 +28,8 @@ def next_assignment(task: Task, user: User) -> Assignment:
     if task.state != TaskState.OPEN:
         raise WrongState("This task is not open.")
     for attempt in range(ATTEMPTS):
-        time.sleep(0.01 * attempt)  # the first try waits not at all
+        if attempt:
+            time.sleep(0.01 * attempt)
         assignment, more = _try_to_lend(task, user)
         if assignment:
             return assignment
@@ -42,15 +43,18 @@ def _try_to_lend(task: Task, user: User) -> tuple[Assignment | None, bool]:
     """One attempt, and whether another is worth it: somebody else was faster with all that was found."""
     place, reader = places.locked(task, user)
     reader.check(task)
-    held = _held(task, place)
+    held = _held(task, place) if place.holds else None  # type: ignore[attr-defined]
     if held:
+        held.place = place
         return held, False
     candidates = ahead(task, place, reader)
     places.keep(place)
     instance = _free_one(candidates) if candidates else None
     if instance is None:
         return None, bool(candidates)
-    return _lend(task, place.annotator_id, instance), False
+    assignment = _lend(task, place.annotator_id, instance)
+    assignment.place = place
+    return assignment, False
 
 
 def _held(task: Task, place: QueuePlace) -> Assignment | None:
@@ -101,7 +105,7 @@ def _lend(task: Task, annotator_id: int, instance: Instance) -> Assignment:
         task=task,
         instance=instance,
         annotator_id=annotator_id,
-        guideline_id=task.guideline_id,
+        guideline=task.guideline,
         questions_version=task.questions_version,
         order=random.sample(range(len(instance.completions)), len(instance.completions)),
         lease_expires_at=lease_end(task),

@@ -48,8 +48,7 @@ def submit(assignment: Assignment, *, submission_id: UUID, answers: object, acti
     WrongState.
     """
     body = body_digest(answers)
-    repeated = _repeated(assignment, submission_id, body)
-    if repeated:
+    if assignment.state == AssignmentState.SUBMITTED and (repeated := _repeated(assignment, submission_id, body)):
         return repeated, False
     clean = checked(assignment.parsed_questions, assignment.instance, answers)
     try:
@@ -111,7 +110,8 @@ def _end(assignment: Assignment, ended: dict[str, Any]) -> None:
 def _written(assignment: Assignment, fields: dict[str, Any]) -> Annotation:
     """The annotation of this assignment: the one that was taken back, written anew, or a new row."""
     taken_back = Annotation.objects.filter(assignment=assignment)
-    if taken_back.update(**fields, updated_at=fields["submitted_at"]):
+    # an undo leaves a draft: without one there is nothing to look for
+    if assignment.draft_version and taken_back.update(**fields, updated_at=fields["submitted_at"]):
         return taken_back.get()
     keys = {name: getattr(assignment, name) for name in ("task_id", "instance_id", "annotator_id")}
     return Annotation.objects.create(assignment=assignment, **keys, **fields)
