@@ -102,6 +102,19 @@ def test_a_waveform_is_drawn_and_sought_in_by_key_and_by_pointer(visitors: Visit
     assert page.locator("#work-data").text_content() == here  # no key went on to the room
 
 
+def test_a_reviewer_sees_and_hears_the_same(visitors: Visitors, cast: Cast) -> None:
+    instance = cast.task.instances.first()
+    page = visitors.page(cast.owner)
+    page.goto(f"/p/{cast.project.public_id}/instances/{instance.public_id}/")
+    slider = page.get_by_role("slider", name="A tone")
+    slider.scroll_into_view_if_needed()
+    expect(slider).to_have_attribute("data-ready", "")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuenow", "5.0")
+    expect(page).to_have_url(f"{visitors.site.url}/p/{cast.project.public_id}/instances/{instance.public_id}/")
+
+
 def test_the_keys_of_a_player_are_its_own(visitors: Visitors, cast: Cast) -> None:
     page = open_work(visitors, cast)
     page.locator("audio").first.focus()

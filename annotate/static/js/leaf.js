@@ -1,5 +1,6 @@
 /* The page of an instance: leafing with ← and → by the links rel=prev and rel=next of the page head, and raw views. */
 
+import { wireMedia } from "./annotating/media.js";
 import { toLastTurn, toggleRaw } from "./annotating/texts.js";
 
 const BUSY = "input, textarea, select, [contenteditable], [role=region]";
@@ -19,3 +20,5 @@ document.addEventListener("click", (event) => {
   }
   if (event.target.closest("[data-last-turn]")) toLastTurn(document);
 });
+
+wireMedia(document, new AbortController().signal);

@@ -57,6 +57,7 @@ class Waveform {
     else if (to !== null) this.seek(to);
     else return;
     event.preventDefault();
+    event.stopPropagation();
   }
 
   onPointer(event) {
