@@ -1,4 +1,4 @@
-"""Import and freeze 10,000 instances: time and memory above idle.
+"""Import and freeze 10,000 instances: time and memory above idle, and the time as a ratio to bare ``sqlite3``.
 
 ``python bench/import_export.py [--quick] [--device cpu]``; one JSON object a line. Each figure is measured in a process
 of its own on a fresh SQLite database (or DATABASE_URL), so that peaks do not hide each other.
@@ -11,6 +11,7 @@ import json
 import os
 import random
 import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -56,7 +57,18 @@ def measure(folder: Path, rows: int, repetitions: int) -> None:
             done = subprocess.run(command, check=True, capture_output=True, env=environment, cwd=REPOSITORY)
             found[name].append(json.loads(done.stdout.splitlines()[-1]))
     for name, runs in found.items():
-        tell(name, rows, runs)
+        if name not in BARE.values():
+            tell(name, rows, runs)
+    for name, bare in BARE.items():
+        ratio(name, rows, found[name], found[bare])
+
+
+def ratio(name: str, rows: int, ours: list[dict[str, Any]], bare: list[dict[str, Any]]) -> None:
+    """In processor time, which a busy machine does not change; both sides ran in turns."""
+    least = [min(float(run["cpu_seconds"]) for run in runs) for runs in (ours, bare)]
+    value = round(least[0] / max(least[1], 1e-3), 2)
+    line = {"figure": f"{name}_{rows}_ratio_to_bare", "value": value, "unit": "x", "goal": None, "holds": None}
+    print(json.dumps(line | {"detail": dict(zip(("ours", "bare"), least, strict=True))}))
 
 
 def tell(name: str, rows: int, runs: list[dict[str, Any]]) -> None:
@@ -200,11 +212,52 @@ def bench_export(file_format: str) -> Callable[[int], dict[str, Any]]:
     return run
 
 
+def bare_import(rows: int) -> dict[str, Any]:
+    """What nobody can do without: parse each line, write its JSON columns to a table, commit."""
+    from_file = write_rows(rows, votes=False)
+    database = sqlite3.connect(Path(os.environ["VAR_DIR"]) / "bare.sqlite3")
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("DROP TABLE IF EXISTS bare")
+    database.execute("CREATE TABLE bare (id TEXT UNIQUE, prompt TEXT, completions TEXT)")
+
+    def work() -> dict[str, Any]:
+        with from_file.open("rb") as file, database:
+            database.executemany("INSERT INTO bare VALUES (?, ?, ?)", (bare_row(json.loads(line)) for line in file))
+        return {"rows": rows}
+
+    return timed(work)
+
+
+def bare_row(row: dict[str, Any]) -> tuple[str, str, str]:
+    texts = [{"content": row[f"response_{side}"], "model": None} for side in "ab"]
+    return row["id"], json.dumps([{"role": "user", "content": row["prompt"]}]), json.dumps(texts)
+
+
+def bare_export(rows: int) -> dict[str, Any]:
+    """The rows of the bare table as JSON lines."""
+    bare_import(rows)
+    folder = Path(os.environ["VAR_DIR"])
+
+    def work() -> dict[str, Any]:
+        with sqlite3.connect(folder / "bare.sqlite3") as database, (folder / "bare.jsonl").open("w") as file:
+            for identity, prompt, completions in database.execute("SELECT id, prompt, completions FROM bare"):
+                a, b = json.loads(completions)
+                row = {"id": identity, "prompt": json.loads(prompt)[0]["content"]}
+                file.write(json.dumps(row | {"chosen": a["content"], "rejected": b["content"]}) + "\n")
+        return {"rows": rows}
+
+    return timed(work)
+
+
+# ours, and the bare thing beside it: no checks, no hashes, no transaction of jobs
+BARE = {"import": "bare_import", "export_jsonl": "bare_export"}
 FIGURES: dict[str, Callable[[int], dict[str, Any]]] = {
     "import": bench_import,
     "import_with_votes": lambda rows: bench_import(rows, votes=True),
     "export_parquet": bench_export("parquet"),
     "export_jsonl": bench_export("jsonl"),
+    "bare_import": bare_import,
+    "bare_export": bare_export,
 }
 
 

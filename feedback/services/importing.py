@@ -6,7 +6,6 @@ Steps: :func:`new_batch` (a stored file and a guess what it is) → :func:`set_m
 
 from __future__ import annotations
 
-import pickle
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -38,6 +37,7 @@ from ..questions import PreferenceQuestion
 from . import jobs, media, tasks, uploads
 from .queue import line
 from .recorded import Checked, Checker
+from .spooling import spool, unspool
 from .storing import store_chunk
 from .uploads import Stored
 
@@ -267,7 +267,6 @@ def run_import(context: jobs.JobContext) -> dict[str, Any]:
             report = _stage(batch, staged, context)
             if report.errors and (not skip or not report.instances):
                 _refuse(batch, report)
-            staged.seek(0)
             _store(batch, report, staged, context)
     result = {key: batch.report[key] for key in ("instances", "errors", "annotations", "abstained")}
     return {"import": str(batch.public_id), **result}
@@ -286,17 +285,9 @@ def _stage(batch: ImportBatch, staged: IO[bytes], context: jobs.JobContext) -> R
         for entry in chunk:
             report.add(entry)
         if not report.errors or context.params.get("skip_bad_rows"):
-            pickle.dump([entry for entry in chunk if isinstance(entry, Checked)], staged)
+            spool(staged, (entry for entry in chunk if isinstance(entry, Checked)))
         context.progress(report.rows, 0, f"Checking row {report.rows:,}")
     return report.completed()
-
-
-def _staged(staged: IO[bytes]) -> Iterator[list[Checked]]:
-    while True:
-        try:
-            yield pickle.load(staged)  # noqa: S301 - written by this process, in a file without a name
-        except EOFError:
-            return
 
 
 def _refuse(batch: ImportBatch, report: Report) -> None:
@@ -319,7 +310,7 @@ def _store(batch: ImportBatch, report: Report, staged: IO[bytes], context: jobs.
     try:
         with transaction.atomic():
             batch.task = _unchanged(batch.task)
-            for chunk in _staged(staged):
+            for chunk in unspool(staged, CHUNK):
                 store_chunk(batch, chunk, annotators)
                 context.check()
             line.reform(batch.task.pk)  # others may have passed these rows' keys by now

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,12 @@ import pytest
 
 import feedback.tasks  # noqa: F401 - registers the jobs
 from feedback.exceptions import Conflict, InvalidInput, KeyReused, WrongState
-from feedback.formats.records import RecordedAnnotation
+from feedback.formats.records import ImportedInstance, RecordedAnnotation
 from feedback.models import AuditEvent, ImportBatch, JobKind
 from feedback.questions import parse_questions
 from feedback.services import importing, jobs, storing, tasks, uploads
-from feedback.services.recorded import merged_verdict
+from feedback.services.recorded import Checked, Said, merged_verdict
+from feedback.services.spooling import spool, unspool
 from tests.conftest import QUESTIONS, Cast, make_cast, shared_data
 
 pytestmark = pytest.mark.django_db
@@ -459,3 +462,17 @@ def test_a_file_name_longer_than_the_audit_trail_takes_is_imported(cast: Cast) -
     batch = batch_of(cast, lines([row(1)]), "n" * 300 + ".jsonl", **MAPPING)
     assert imported(batch, cast.owner).state == "succeeded"
     assert len(AuditEvent.objects.get(action="import").subject) == 120
+
+
+def test_what_is_kept_aside_comes_back_equal() -> None:
+    at = datetime(2024, 2, 29, 23, 59, tzinfo=UTC)
+    said = Said("ann", "human", {"overall": {"value": "tie"}}, {"rationale": "é\u2028\n"}, [1, 0], at)
+    prompt = [{"role": "user", "content": "Line\r\nbreak \U0001f600"}]
+    rows = [
+        Checked(ImportedInstance(f"i{n}", prompt, [{"content": "c", "model": None}], {"n": n}, "s", line=n), [said], n)
+        for n in range(5)
+    ]
+    with tempfile.TemporaryFile() as file:
+        spool(file, rows[:3])
+        spool(file, rows[3:])
+        assert list(unspool(file, 2)) == [rows[:2], rows[2:4], rows[4:]]
