@@ -6,7 +6,7 @@ The page is one form. Each of its buttons posts the question that is open along 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -34,7 +34,6 @@ from .tasks import page_context, task_of
 NEXT = ("task-preview", "questions-json", "questions-review")
 
 
-@csp_update({"frame-src": [SELF]})  # type: ignore[arg-type]
 @require_GET
 @in_project("manage")
 def questions(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
@@ -207,7 +206,8 @@ def _kept(
         return _refused(request, project, row, error)
     to = min(to, len(draft.questions) - 1) if to >= 0 else len(draft.questions) - 1
     query = urlencode({"open": to, "focus": focus} if focus else {"open": to})
-    return redirect(f"{reverse('task-questions', args=[project.public_id, row.public_id])}?{query}#question-{to}")
+    place = "" if focus else f"#question-{to}"  # going to a place would take the focus away again
+    return redirect(f"{reverse('task-questions', args=[project.public_id, row.public_id])}?{query}{place}")
 
 
 def _with_open(request: HttpRequest) -> Any:
@@ -222,15 +222,19 @@ def _refused(request: HttpRequest, project: Project, task: Task, error: Feedback
     kind = request.POST.get("_open_kind", "")
     entered = question_from(kind, request.POST) if kind in KIND_WORDS else None
     shown = json.dumps(entered, indent=2, ensure_ascii=False) if entered else ""
-    response = _page(
-        request, project, task, drafts.draft_of(task), _place(request), refused=error.message, entered=shown
-    )
-    response.status_code = error.status
-    return response
+    more: dict[str, Any] = {"status": error.status, "refused": error.message, "entered": shown}
+    return _page(request, project, task, drafts.draft_of(task), _place(request), **more)
 
 
 def _page(
-    request: HttpRequest, project: Project, task: Task, draft: QuestionsDraft, opened: int, **more: Any
+    request: HttpRequest,
+    project: Project,
+    task: Task,
+    draft: QuestionsDraft,
+    opened: int,
+    *,
+    status: int = 200,
+    **more: Any,
 ) -> HttpResponse:
     found = drafting.errors_of(draft.questions)
     opened = min(max(opened, 0), len(draft.questions) - 1)
@@ -254,7 +258,10 @@ def _page(
         presets=[(name, one.name) for name, one in presets.presets().items()],
         **more,
     )
-    return render(request, "tasks/questions.html", context)
+    framing = csp_update({"frame-src": [SELF]})  # type: ignore[arg-type]
+    return cast(
+        HttpResponse, framing(lambda request: render(request, "tasks/questions.html", context, status=status))(request)
+    )
 
 
 def _number(text: str | None, *, default: int = -1) -> int:

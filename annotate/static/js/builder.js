@@ -92,7 +92,7 @@ class Builder {
     const { submitter } = event;
     this.inFlight.then(() => {
       this.inFlight = null;
-      this.form.requestSubmit(submitter);
+      setTimeout(() => this.form.requestSubmit(submitter)); // a form submits nothing while this event is under way
     });
   }
 
