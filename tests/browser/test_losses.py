@@ -50,7 +50,7 @@ class Typist:
         self.field.focus()
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            character = self.luck.choice("etaoin shrdlu")
+            character = self.luck.choice("etaoin shrdlu" if self.typed else "etaoin")  # an answer begins with no space
             self.page.keyboard.insert_text(character)
             self.typed += character
             self.times.append(time.monotonic())
