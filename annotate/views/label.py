@@ -84,14 +84,31 @@ def label_queue(request: HttpRequest) -> HttpResponse:
 def work(request: HttpRequest, task: UUID) -> HttpResponse:
     """Lend the next instance and show it; when none is left, say so."""
     user = user_of(request)
-    row = get_object_or_404(
-        Task.objects.filter(**labels_of(user)).select_related("project", "guideline"), public_id=task
-    )
+    row = own_task(user, task)
     try:
         assignment = queue.next_assignment(row, user)
     except NothingToLabel:
         return render(request, "annotate/done.html", reading.done_context(row, user))
     return render(request, "annotate/work.html", reading.work_context(assignment, user))
+
+
+@require_GET
+@login_required
+def prepared(request: HttpRequest, task: UUID) -> HttpResponse:
+    """The page of the instance after the one in hand, as it is shown once that one is submitted. 204: none is ready."""
+    user = user_of(request)
+    row = own_task(user, task)
+    assignment = queue.prepare(row, user)
+    if assignment is None:
+        return HttpResponse(status=204)
+    return render(request, "annotate/work.html", reading.prepared_context(assignment, user))
+
+
+@require_POST
+@json_endpoint
+def hand_back(request: HttpRequest, assignment: UUID) -> JsonResponse:
+    """Give a prepared instance back that was never shown; a beacon of a page that is left."""
+    return JsonResponse({"returned": queue.hand_back(own_assignment(user_of(request), assignment))})
 
 
 @require_http_methods(["PUT"])
@@ -186,6 +203,12 @@ def _work_url(assignment: Assignment) -> str:
 def labels_of(user: User, prefix: str = "") -> dict[str, Any]:
     """Filters to what ``user`` may still label: membership with a labelling role."""
     return {f"{prefix}project__memberships__user": user, f"{prefix}project__memberships__role__in": LABEL_ROLES}
+
+
+def own_task(user: User, public_id: UUID) -> Task:
+    """A task the person may label. Http404 for any other."""
+    mine = Task.objects.filter(**labels_of(user)).select_related("project", "guideline")
+    return get_object_or_404(mine, public_id=public_id)
 
 
 def own_assignment(user: User, public_id: UUID) -> Assignment:

@@ -8,19 +8,18 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods
 
-from feedback.models import Task
 from feedback.services import labelling, people, revisiting
 
 from .. import keys as keymap
 from ..access import user_of
 from ..forms.keys import KeysForm
 from . import reading
-from .label import labels_of
+from .label import own_task
 
 
 @require_GET
@@ -58,7 +57,7 @@ def _id_in(request: HttpRequest, name: str) -> UUID | None:
 def beside(request: HttpRequest, task: UUID) -> HttpResponse:
     """Go to the person's answer before or after ``than``, of those that can still be changed; then to the work page."""
     user = user_of(request)
-    row = get_object_or_404(Task.objects.filter(**labels_of(user)), public_id=task)
+    row = own_task(user, task)
     found = revisiting.beside(user, row, _id_in(request, "than"), forward=request.GET.get("way") == "forward")
     if found is None:
         return redirect("work", task)

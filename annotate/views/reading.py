@@ -46,9 +46,18 @@ def work_context(assignment: Assignment, user: User) -> dict[str, Any]:
             assignment,
             assignment.questions,
             draft,
-            {name: _url(name, assignment) for name in ("draft", "submit")} | {"back": _beside(task, "back")},
+            {name: _url(name, assignment) for name in ("draft", "submit", "hand-back")}
+            | {"back": _beside(task, "back"), "prepared": reverse("prepared", args=[task.public_id])},
         ),
     }
+
+
+def prepared_context(assignment: Assignment, user: User) -> dict[str, Any]:
+    """The same for the instance after the one in hand, as it will be when that one is submitted."""
+    context = work_context(assignment, user)
+    context["progress"].done += 1
+    context["page"]["renew"] = True
+    return context
 
 
 def edit_context(annotation: Annotation, *, from_room: bool) -> dict[str, Any]:
@@ -168,6 +177,7 @@ def page_of(
         "questions": questions,
         "draft": draft,
         "urls": {"next": reverse("work", args=[assignment.task.public_id])} | others | urls,
+        "prepared_seconds": queue.PREPARED_SECONDS,
         "lease_seconds": assignment.task.lease_minutes * 60,
     }
 

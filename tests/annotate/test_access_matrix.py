@@ -24,6 +24,8 @@ ABOVE_PROJECTS = {
     "project-create": "anybody logged in",
     "queue": "a person's own queue",
     "history": "a person's own answers",
+    "prepared": "looked up through the person's memberships",
+    "hand-back": "own assignment",
     "beside": "looked up through the person's memberships, then own answers",
     "keys": "a person's own keys",
     "work": "looked up through the person's memberships",

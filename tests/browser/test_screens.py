@@ -35,7 +35,18 @@ OF_A_PROJECT = (
 SECRETS = ("login-link", "invitation")
 # answers to scripts, parts of pages, files, and addresses that only take a POST
 NO_PAGES = {
-    *("language", "beside", "token-revoke", "invite", "member-role", "member-remove", "task-open", "task-close"),
+    *(
+        "language",
+        "beside",
+        "prepared",
+        "hand-back",
+        "token-revoke",
+        "invite",
+        "member-role",
+        "member-remove",
+        "task-open",
+        "task-close",
+    ),
     *("task-export", "task-preview-answer", "preset-answer", "questions-discard", "questions-preset"),
     *("question-keep", "question-open", "question-add", "question-duplicate", "question-move", "question-remove"),
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),

@@ -2,6 +2,7 @@
 
 import { keysAreOn, ownKeys } from "./annotating/keyboard.js";
 import { announce, notice } from "./annotating/notice.js";
+import { Prepared } from "./annotating/prepared.js";
 import { Room } from "./annotating/room.js";
 import { Away, SignedOut, send } from "./annotating/transport.js";
 import * as undo from "./annotating/undo.js";
@@ -10,22 +11,30 @@ import * as themeToggle from "./theme-toggle.js";
 import * as toasts from "./toasts.js";
 
 let room = null;
+const prepared = new Prepared(load);
 
 function open() {
   const data = document.getElementById("work-data");
-  room = data ? new Room(document.getElementById("room"), JSON.parse(data.textContent), { go, undo: takeBack }) : null;
+  room = data ? new Room(document.getElementById("room"), JSON.parse(data.textContent), { go, prepare, undo: takeBack }) : null;
   room?.start();
   themeToggle.describe();
 }
 
-/** Show another page of the room without a flash; any other page, and any doubt, by ordinary navigation. */
-async function go(url) {
-  const next = await load(url);
+function prepare() {
+  prepared.begin(room.page);
+}
+
+/**
+ * Show another page of the room without a flash; any other page, and any doubt, by ordinary navigation. `ended`: the
+ * instance on the screen is done with, and the one that was prepared comes after it.
+ */
+async function go(url, { ended = false } = {}) {
+  const next = (ended && (await prepared.take(room.page))) || (await load(url));
   if (!next) return location.assign(url);
   room?.leave({ accepted: false }); // unless it was left already, with an answer
   document.getElementById("room").replaceWith(document.adoptNode(next.room));
   document.title = next.title;
-  history.replaceState(null, "", next.url);
+  history.replaceState(null, "", next.page?.renew ? url : next.url);
   window.scrollTo(0, 0);
   open();
   document.getElementById("main").focus({ preventScroll: true });
@@ -39,7 +48,8 @@ async function load(url) {
     if (!response.ok) return null;
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const found = page.getElementById("room");
-    return found && { room: found, title: page.title, url: response.url };
+    const data = found?.querySelector("#work-data");
+    return found && { room: found, title: page.title, url: response.url, page: data && JSON.parse(data.textContent) };
   } catch {
     return null;
   }

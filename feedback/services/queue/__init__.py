@@ -13,6 +13,7 @@ from .drafts import check_draft, save_draft
 from .lending import next_assignment, renew
 from .line import prioritise, reform, take_slot
 from .places import annotator_of
+from .preparing import PREPARED_SECONDS, hand_back, prepare
 from .returning import FLAG_REASONS, HARMFUL, SKIP_REASONS, flag, release, requeue, return_expired, skip
 from .revising import EDITABLE, UNDO_SECONDS, edit, undo
 from .submitting import body_digest, checked, submit
@@ -21,6 +22,7 @@ __all__ = [
     "EDITABLE",
     "FLAG_REASONS",
     "HARMFUL",
+    "PREPARED_SECONDS",
     "SKIP_REASONS",
     "UNDO_SECONDS",
     "annotator_of",
@@ -29,7 +31,9 @@ __all__ = [
     "checked",
     "edit",
     "flag",
+    "hand_back",
     "next_assignment",
+    "prepare",
     "prioritise",
     "progress_in",
     "progress_of",

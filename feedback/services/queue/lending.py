@@ -49,10 +49,10 @@ def _try_to_lend(task: Task, user: User) -> tuple[Assignment | None, bool]:
         return held, False
     candidates = ahead(task, place, reader)
     places.keep(place)
-    instance = _free_one(candidates) if candidates else None
+    instance = take_free_one(candidates) if candidates else None
     if instance is None:
         return None, bool(candidates)
-    assignment = _lend(task, place.annotator_id, instance)
+    assignment = lend(task, place.annotator_id, instance)
     assignment.place = place
     return assignment, False
 
@@ -91,7 +91,7 @@ def _take_again(assignment: Assignment) -> bool:
     return True
 
 
-def _free_one(candidates: list[int]) -> Instance | None:
+def take_free_one(candidates: list[int]) -> Instance | None:
     """The first of the candidates that nobody else is taking, with one of its slots taken."""
     pool = Instance.objects.open().filter(pk__in=candidates).order_by("-priority", "pk")
     if connection.features.has_select_for_update_skip_locked:
@@ -100,7 +100,8 @@ def _free_one(candidates: list[int]) -> Instance | None:
     return instance if instance and take_slot(instance.pk) else None
 
 
-def _lend(task: Task, annotator_id: int, instance: Instance) -> Assignment:
+def lend(task: Task, annotator_id: int, instance: Instance, *, until: datetime | None = None) -> Assignment:
+    """An assignment of an instance whose slot was taken; ``until`` another end of its lease than the task's."""
     return Assignment.objects.create(
         task=task,
         instance=instance,
@@ -108,5 +109,5 @@ def _lend(task: Task, annotator_id: int, instance: Instance) -> Assignment:
         guideline=task.guideline,
         questions_version=task.questions_version,
         order=random.sample(range(len(instance.completions)), len(instance.completions)),
-        lease_expires_at=lease_end(task),
+        lease_expires_at=until or lease_end(task),
     )

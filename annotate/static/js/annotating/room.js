@@ -51,9 +51,9 @@ const STATE_WORDS = {
 };
 
 export class Room {
-  /** `element` is #room, `page` its data block, `go(url)` shows another page, `undo()` takes the last submit back. */
-  constructor(element, page, { go, undo }) {
-    Object.assign(this, { element, page, go, undo });
+  /** `element` is #room, `page` its data block, `go(url)` shows another page, `prepare()` has the next one ready, `undo()` takes the last submit back. */
+  constructor(element, page, { go, prepare, undo }) {
+    Object.assign(this, { element, page, go, prepare, undo });
     this.form = element.querySelector("#answers");
     this.leaving = new AbortController();
     this.questions = this.mountQuestions();
@@ -123,6 +123,7 @@ export class Room {
     this.wireKeys();
     this.wireReasonForms();
     this.keepLease();
+    if (this.page.renew) this.draft.save(); // it was lent for a short while only
     if (this.rows.length) this.setCurrent(this.rows[0]);
   }
 
@@ -155,6 +156,7 @@ export class Room {
     }
     this.refresh();
     this.draft.changed();
+    this.prepare();
   }
 
   /** Bring everything that depends on the answers up to date. */

@@ -77,7 +77,7 @@ export class Submission {
     const { room } = this;
     room.leave({ accepted: true });
     undo.offer({ url: room.page.urls.undo, back: location.href, seconds: data.undo_seconds ?? 30 }, room.undo);
-    await room.go(data.next ?? room.page.urls.next);
+    await room.go(data.next ?? room.page.urls.next, { ended: true });
   }
 
   failed(error, body) {
@@ -134,7 +134,7 @@ export class Submission {
       }
       form.closest("dialog").close();
       this.room.leave({ accepted: true });
-      await this.room.go(data.next ?? this.room.page.urls.next);
+      await this.room.go(data.next ?? this.room.page.urls.next, { ended: true });
     } catch (failure) {
       if (!(failure instanceof Away || failure instanceof SignedOut)) throw failure;
       error.textContent = failure instanceof Away ? t("No connection. Try again in a moment.") : t("You are signed out. Reload the page and sign in.");

@@ -41,10 +41,13 @@ export function backoff(attempt) {
   return Math.min(15_000, 1000 * 2 ** (attempt - 1));
 }
 
+/** The cookie's first: after a sign-in in another tab the page's own token is stale. */
+export function csrfToken() {
+  return cookie("csrftoken") || document.querySelector('meta[name="csrf-token"]')?.content;
+}
+
 function headers() {
-  // the cookie first: after a sign-in in another tab the page's own token is stale
-  const token = cookie("csrftoken") || document.querySelector('meta[name="csrf-token"]')?.content;
-  return { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": token };
+  return { "Content-Type": "application/json", Accept: "application/json", "X-CSRFToken": csrfToken() };
 }
 
 function cookie(name) {
