@@ -125,12 +125,13 @@ def preference_task(project: Project, owner: User) -> Task:
 
 
 def everything_task(project: Project, owner: User) -> Task:
-    """A draft task with every other question kind on lists of four completions."""
+    """An open task with every other question kind on lists of four completions."""
     task = tasks.create_task(project, "Rank, rate, mark and rewrite", EVERY_KIND, actor=owner, guideline=GUIDELINE)
     Instance.objects.bulk_create(
         instance(task, f"list-{n}", row["prompt"], row["completions"], row["subject"])
         for n, row in enumerate(rows("lists.jsonl"))
     )
+    tasks.open_task(task, actor=owner)
     return task
 
 

@@ -250,6 +250,7 @@ def _shown(content: Any, holder: dict[str, Any], meta: dict[str, Any]) -> dict[s
         "html": render(raw),
         "raw": raw,
         "parts": media_of(content),
+        "snippet": raw[:120],  # stays as it is written where the texts are placed for spans
         "crlf": "\r\n" in raw,
         "long": len(raw) > LONG,
         "lang": language if isinstance(language, str) and _LANGUAGE.match(language) else "",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.urls import reverse
+from django.utils.html import escape
 
-from feedback.models import Annotation, Assignment, DatasetVersion, Membership
+from feedback.models import Annotation, Assignment, DatasetVersion, Instance, Membership
 from feedback.services import queue, tasks
 from tests.conftest import Cast, make_cast
 
@@ -320,3 +322,24 @@ def test_a_wrong_method_is_a_405(work: tuple[Any, dict[str, Any]]) -> None:
     client, page = work
     assert client.get(page["urls"]["draft"]).status_code == 405
     assert client.get(page["urls"]["submit"]).status_code == 405
+
+
+def test_cards_to_rank_show_words_beside_texts_that_are_placed_for_spans(cast: Cast, browser: Any) -> None:
+    text = "Ein **langer** Satz & noch einer. " * 9
+    asked = [
+        {"kind": "ranking", "name": "order", "title": "Rank"},
+        {"kind": "span", "name": "errors", "title": "Mark", "types": [{"name": "wrong"}]},
+    ]
+    task = tasks.create_task(cast.project, "Both", asked, actor=cast.owner)
+    Instance.objects.create(
+        task=task,
+        external_id="1",
+        prompt=[{"role": "user", "content": "?"}],
+        completions=[{"content": text, "model": None}, {"content": "Kurz.", "model": None}],
+        prompt_hash="1",
+        open_slots=1,
+    )
+    tasks.open_task(task, actor=cast.owner)
+    body = browser(cast.annotator).get(reverse("work", args=[task.public_id])).content.decode()
+    shown = re.findall(r'<span class="rank-snippet"[^>]*>(.*?)</span>', body)
+    assert sorted(shown) == [escape(text[:120]), "Kurz."]
