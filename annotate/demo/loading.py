@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,6 +90,7 @@ class Person:
     confident: float
 
 
+Says = Callable[[Person, Assignment, random.Random], dict[str, Any]]
 CROWD = (Person("Simulated annotator 1", 0.95, 0.8), Person("Simulated annotator 2", 0.85, 0.5))
 
 
@@ -100,9 +102,10 @@ def load(owner: User, *, seed: int = 7) -> Project:
     project = people.create_project(
         NAME, owner=owner, description="Sixty written instances. Labels here come from simulated annotators."
     )
-    everything_task(project, owner)
-    task = preference_task(project, owner)
-    label(task, random.Random(seed))
+    several, task = everything_task(project, owner), preference_task(project, owner)
+    crowd = hire(project)
+    label(task, crowd, opinion, random.Random(seed), share=0.6)
+    label(several, crowd, everything, random.Random(seed), share=0.3)
     turn(task, owner)
     return project
 
@@ -126,7 +129,9 @@ def preference_task(project: Project, owner: User) -> Task:
 
 def everything_task(project: Project, owner: User) -> Task:
     """An open task with every other question kind on lists of four completions."""
-    task = tasks.create_task(project, "Rank, rate, mark and rewrite", EVERY_KIND, actor=owner, guideline=GUIDELINE)
+    task = tasks.create_task(
+        project, "Rank, rate, mark and rewrite", EVERY_KIND, actor=owner, guideline=GUIDELINE, overlap=2
+    )
     Instance.objects.bulk_create(
         instance(task, f"list-{n}", row["prompt"], row["completions"], row["subject"])
         for n, row in enumerate(rows("lists.jsonl"))
@@ -179,23 +184,27 @@ def instance(task: Task, external_id: str, prompt: str, texts: list[str], subjec
     )
 
 
-def label(task: Task, rng: random.Random, share: float = 0.6) -> None:
-    """Let the simulated annotators label ``share`` of the instances through the real queue."""
-    count = int(task.instances.count() * share)
+def hire(project: Project) -> list[tuple[Person, User]]:
+    """The simulated annotators as members who cannot sign in."""
+    crowd = []
     for number, person in enumerate(CROWD, start=1):
         user = User.objects.create_user(f"simulated-{number}@demo.invalid", None, name=person.name, is_active=False)
-        Membership.objects.create(project=task.project, user=user, role=Role.ANNOTATOR)
+        Membership.objects.create(project=project, user=user, role=Role.ANNOTATOR)
+        crowd.append((person, user))
+    return crowd
+
+
+def label(task: Task, crowd: list[tuple[Person, User]], says: Says, rng: random.Random, *, share: float) -> None:
+    """Let the simulated annotators label ``share`` of the instances through the real queue."""
+    count = int(task.instances.count() * share)
+    for person, user in crowd:
         for _ in range(count):
             try:
                 assignment = queue.next_assignment(task, user)
             except NothingToLabel:
                 break
-            queue.submit(
-                assignment,
-                submission_id=uuid4(),
-                answers={"overall": opinion(person, assignment, rng)},
-                active_ms=rng.randint(8_000, 60_000),
-            )
+            answers, active_ms = says(person, assignment, rng), rng.randint(8_000, 60_000)
+            queue.submit(assignment, submission_id=uuid4(), answers=answers, active_ms=active_ms)
 
 
 def opinion(person: Person, assignment: Assignment, rng: random.Random) -> dict[str, Any]:
@@ -205,4 +214,28 @@ def opinion(person: Person, assignment: Assignment, rng: random.Random) -> dict[
     side = better if right else 1 - better
     size = 2 if rng.random() < person.confident else 1
     value = value_of_strength(size if side else -size, 5)
-    return {"value": value, "confidence": rng.randint(3, 5), "reasons": rng.sample(PREFERENCE[0]["reasons"], 1)}
+    said = {"value": value, "confidence": rng.randint(3, 5), "reasons": rng.sample(PREFERENCE[0]["reasons"], 1)}
+    return {"overall": said}
+
+
+def everything(person: Person, assignment: Assignment, rng: random.Random) -> dict[str, Any]:
+    """Answers of every other kind. The written order of ``list-n`` is the truth; a mistake exchanges two neighbours."""
+    row = rows("lists.jsonl")[int(assignment.instance.external_id.removeprefix("list-"))]
+    groups = [list(group) for group in row["order"]]
+    if rng.random() > person.accuracy:
+        at = rng.randrange(len(groups) - 1)
+        groups[at], groups[at + 1] = groups[at + 1], groups[at]
+    grade = {item: 5 - place for place, group in enumerate(groups) for item in group}
+    grades = [grade[item] for item in sorted(grade)]
+    worst = groups[-1][0]
+    text = row["completions"][worst]
+    critiques = ["" for _ in grades]
+    critiques[worst] = "It does not answer what was asked."
+    wrong = {"target": worst, "start": 0, "end": len(text.split(".")[0]), "type": "false", "severity": "major"}
+    return {
+        "rank": {"groups": groups},
+        "rubric": {"ratings": {"correctness": grades, "clarity": [max(1, n - rng.randrange(2)) for n in grades]}},
+        "errors": {"spans": [wrong]},
+        "critique": {"critiques": critiques},
+        "language": {"values": ["yes"]},
+    }
