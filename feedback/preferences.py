@@ -15,6 +15,7 @@ from typing import Any, Literal
 from feedback.questions import BOTH_BAD, CANNOT_JUDGE, PreferenceQuestion, Question, RankingQuestion, preference_values
 
 Pair = tuple[int, int]
+Expansion = Literal["all", "adjacent", "best-worst"]
 Drop = Literal["tie", "split", "both bad", "cannot judge", "too few annotations"]
 A, TIE, B = 0, 1, 2
 
@@ -49,12 +50,13 @@ class Outcome:
 
 
 def comparisons(
-    question: Question, answers: Mapping[str, Any], n_completions: int
+    question: Question, answers: Mapping[str, Any], n_completions: int, rule: Expansion = "all"
 ) -> dict[Pair, tuple[int | None, bool]] | None:
     """``{pair: (strength, both bad)}`` of one annotation; ``None`` when it does not answer ``question`` as it is now.
 
-    A preference speaks of the pair (0, 1) of exactly two completions; a ranking of every pair that it ranks, with
-    strength −1, 0 or 1.
+    A preference speaks of the pair (0, 1) of exactly two completions; a ranking of the pairs that ``rule`` takes of
+    those that it ranks, with strength −1, 0 or 1: ``all`` of them, ``adjacent`` ones (of the same or the next rank),
+    or ``best-worst`` (of the first against the last rank).
     """
     answer = answers.get(question.name)
     if not isinstance(answer, Mapping):
@@ -67,9 +69,17 @@ def comparisons(
         return {(0, 1): (signed[value], value == BOTH_BAD)}
     if isinstance(question, RankingQuestion):
         rank = {index: place for place, group in enumerate(answer.get("groups", [])) for index in group}
-        pairs = combinations(sorted(index for index in rank if 0 <= index < n_completions), 2)
+        ranked = combinations(sorted(index for index in rank if 0 <= index < n_completions), 2)
+        pairs = (pair for pair in ranked if _taken(rank[pair[0]], rank[pair[1]], len(answer.get("groups", [])), rule))
         return {(i, j): ((rank[i] > rank[j]) - (rank[i] < rank[j]), False) for i, j in pairs}
     return None
+
+
+def _taken(one: int, other: int, n_ranks: int, rule: Expansion) -> bool:
+    """Whether a rule takes the pair of two ranks, counted from 0."""
+    if rule == "adjacent":
+        return abs(one - other) <= 1
+    return rule == "all" or (one != other and {one, other} == {0, n_ranks - 1})
 
 
 @cache

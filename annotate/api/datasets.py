@@ -69,8 +69,8 @@ class DatasetDetailSerializer(DatasetSerializer):
 
 
 class NewDatasetSerializer(serializers.Serializer[Any]):
-    """``spec``: shapes, formats, sources, mix, aggregation, ties, splits, seed, min_annotations, adjudicated,
-    question."""
+    """``spec``: shapes, formats, sources, mix, aggregation, ties, pairs, splits, seed, min_annotations,
+    adjudicated, question."""
 
     task = serializers.UUIDField()
     spec = serializers.DictField(child=serializers.JSONField(), required=False, default=dict)

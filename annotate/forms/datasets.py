@@ -11,7 +11,7 @@ from feedback.formats.shape_table import SHAPES, fitting_shapes, ordering_questi
 from feedback.models import Task
 from feedback.refinements import asks_refinement
 
-SUGGESTED = ("preference", "preference-conversational", "spans", "critiques")
+SUGGESTED = ("preference", "preference-conversational", "ranked", "ratings", "spans", "critiques")
 
 
 class FreezeForm(forms.Form):
@@ -54,6 +54,15 @@ class FreezeForm(forms.Form):
         choices=[("drop", "Leave out"), ("keep-half", "Keep with soft label 0.5")],
         help_text="A split vote is a tie. Ties are never decided by chance.",
     )
+    pairs = forms.ChoiceField(
+        label="Pairs of a ranking",
+        choices=[
+            ("all", "Every two completions that it ranks"),
+            ("adjacent", "Those of the same or the next rank"),
+            ("best-worst", "The first rank against the last"),
+        ],
+        required=False,
+    )
     refinements = forms.ChoiceField(
         label="Refinements",
         choices=[("leave-out", "Leave out"), ("chosen", "Chosen over the completion they refine")],
@@ -84,6 +93,8 @@ class FreezeForm(forms.Form):
             sources.choices = [*FreezeForm.base_fields["sources"].choices, ("mix", "As a preference mix says")]  # type: ignore[attr-defined]
         else:
             del self.fields["mix"]
+        if not any(question.kind == "ranking" for question in task.parsed_questions):
+            del self.fields["pairs"]
         if not asks_refinement(task.parsed_questions):
             del self.fields["refinements"]
         elif ordering_question(task.parsed_questions) is None:
@@ -110,5 +121,5 @@ class FreezeForm(forms.Form):
         splits = (round(1 - data["validation"] - test, 9), data["validation"], test)
         names = ("shapes", "formats", "sources", "aggregation", "adjudicated", "min_annotations", "ties", "seed")
         mix = {"mix": data["mix"]} if data.get("mix") and data["sources"] == "mix" else {}
-        refined = {"refinements": data["refinements"]} if data.get("refinements") else {}
-        return {**{name: data[name] for name in names}, "splits": splits, **mix, **refined}
+        optional = {name: data[name] for name in ("pairs", "refinements") if data.get(name)}
+        return {**{name: data[name] for name in names}, "splits": splits, **mix, **optional}

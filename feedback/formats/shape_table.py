@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from feedback.formats.rated_shapes import RANKED, RATINGS
 from feedback.formats.shapes import PREFERENCE, PREFERENCE_CONVERSATIONAL, Shape, raw_shape
 from feedback.formats.text_shapes import critiques_shape, spans_shape
 from feedback.formats.trl_shapes import LANGUAGE_MODELLING, PREFERENCE_IMPLICIT, PROMPT_COMPLETION, UNPAIRED
@@ -20,6 +21,8 @@ ShapeName = Literal[
     "unpaired",
     "prompt-completion",
     "language-modelling",
+    "ranked",
+    "ratings",
     "spans",
     "critiques",
     "raw",
@@ -75,6 +78,8 @@ SHAPES: dict[str, ShapeKind] = {
     "language-modelling": ShapeKind(
         "Language modelling: the same as whole chats", _orders, _always(LANGUAGE_MODELLING), _ORDER
     ),
+    "ranked": ShapeKind("Rankings: completions with their ranks", _asks("ranking"), _always(RANKED), "a ranking"),
+    "ratings": ShapeKind("Ratings: values of each completion", _asks("rating"), _always(RATINGS), "a rating"),
     "spans": ShapeKind("Spans, named as in Fine-Grained RLHF", _asks("span"), spans_shape, "spans"),
     "critiques": ShapeKind("Critiques with refinements", _asks("critique"), critiques_shape, "a critique"),
     "raw": ShapeKind("Raw: one row per annotation, nothing aggregated", lambda questions, refined: True, raw_shape, ""),

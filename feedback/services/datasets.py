@@ -44,6 +44,11 @@ TIES = {
     "drop": "left out, split votes among them",
     "keep-half": "kept with soft_label 0.5 and margin 0, the completion stored first as chosen",
 }
+PAIRS = {
+    "all": "every two completions that it ranks",
+    "adjacent": "every two completions of the same or the next rank",
+    "best-worst": "every completion of its first rank with every one of its last",
+}
 SOURCES = {
     "any": "people where they annotated, otherwise the judge",
     "human": "people only",
@@ -355,7 +360,7 @@ def _notes(pool: Pool) -> list[str]:
         "never in two splits.",
     ]
     if pool.question is not None and pool.question.kind == "ranking":
-        notes.append("A ranking gives a pair for every two completions that it ranks.")
+        notes.append(f"A ranking gives a pair for {PAIRS[spec.pairs]}.")
     if spec.refinements == "chosen":
         notes.append(
             f"{tally.refinements:,} of the pairs are refinements, chosen over the completion that was edited, with "

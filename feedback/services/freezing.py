@@ -21,7 +21,19 @@ from ..formats.shape_table import SHAPES, ShapeName, ordering_question
 from ..formats.shapes import Shape
 from ..formats.splits import split_of
 from ..models import Annotation, AnnotationState, Annotator, Instance, Task
-from ..preferences import TIE, A, B, Comparison, Drop, Outcome, Pair, comparisons, of_source, outcome
+from ..preferences import (
+    TIE,
+    A,
+    B,
+    Comparison,
+    Drop,
+    Expansion,
+    Outcome,
+    Pair,
+    comparisons,
+    of_source,
+    outcome,
+)
 from ..questions import Question, parse_questions
 from ..refinements import Critic, Refinement, asks_refinement, refinements
 from .shaping import ROWS, Held, Said, Subject, source_of
@@ -39,6 +51,7 @@ class FreezeSpec(BaseModel):
     keeps it with ``soft_label`` 0.5, the completion stored first as ``chosen``. ``refinements``: ``chosen`` makes a
     pair of every refinement, chosen over the completion that it refines, beside the pairs of the question.
     ``adjudicated``: where a reviewer decided, the decision alone counts for the questions that it answers.
+    ``pairs`` says which pairs a ranking gives (see :func:`feedback.preferences.comparisons`).
     ``splits`` are the fractions of prompts in train, validation and test.
     """
 
@@ -51,6 +64,7 @@ class FreezeSpec(BaseModel):
     sources: Literal["any", "human", "judge", "mix"] = "any"
     mix: str | None = None
     ties: Literal["drop", "keep-half"] = "drop"
+    pairs: Expansion = "all"
     refinements: Literal["leave-out", "chosen"] = "leave-out"
     splits: tuple[float, float, float] = (0.9, 0.05, 0.05)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
@@ -171,7 +185,7 @@ class Pool:
         if self.question is None:
             return pairs
         for one in said:
-            ordered = comparisons(self.question, one.answers, len(held.completions))
+            ordered = comparisons(self.question, one.answers, len(held.completions), self.spec.pairs)
             for pair, (strength, bad) in (ordered or {}).items():
                 p_a = one.details.get("p_a") if pair == (0, 1) and len(held.completions) == 2 else None
                 pairs.setdefault(pair, []).append(Comparison(one.annotator_id, one.source, strength, bad, p_a))

@@ -8,12 +8,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from ..formats.rated_shapes import ranked, rated
 from ..formats.shapes import Shape, preference_row, raw_row
 from ..formats.splits import prompt_hash
 from ..formats.text_shapes import critiqued, span_feedback
 from ..formats.trl_shapes import Origin, Wanted, language_modelling_row, plain, prompt_completion_row, unpaired_row
 from ..preferences import TIE, A, B, Outcome, Pair
-from ..questions import CritiqueQuestion, PreferenceQuestion, Question, QuestionBase, SpanQuestion
+from ..questions import (
+    CritiqueQuestion,
+    PreferenceQuestion,
+    Question,
+    QuestionBase,
+    RankingQuestion,
+    RatingQuestion,
+    SpanQuestion,
+)
 from ..refinements import Refinement
 
 LETTERS = "abcdefghijkl"
@@ -197,6 +206,25 @@ def _completions(held: Held) -> list[Row]:
     return [{"content": each["content"], "model": each.get("model")} for each in held.completions]
 
 
+def ranked_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
+    held = subject.held
+    texts = {"prompt": plain(held.prompt), "completions": [str(each["content"]) for each in held.completions]}
+    models = [each.get("model") for each in held.completions]
+    for question, one, answer in subject.answers(RankingQuestion):
+        columns = ranked(answer, len(held.completions))
+        yield {**_head(subject, one, question.name, ""), **texts, "models": models, **columns}
+
+
+def rating_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
+    held, prompt = subject.held, plain(subject.held.prompt)
+    for question, one, answer in subject.answers(RatingQuestion):
+        for index, columns in rated(question, answer, len(held.completions)):
+            about: Row = {} if index is None else held.completions[index]
+            texts = {"prompt": prompt, "completion": about.get("content"), "model": about.get("model")}
+            suffix = "" if index is None else f"-{index}"
+            yield {**_head(subject, one, question.name, suffix), **texts, **columns}
+
+
 def span_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
     held = subject.held
     for question, one, answer in subject.answers(SpanQuestion):
@@ -272,6 +300,8 @@ ROWS: dict[str, Callable[[Shape, Subject], Iterator[Row]]] = {
     "unpaired": unpaired_rows,
     "prompt-completion": prompt_completion_rows,
     "language-modelling": language_modelling_rows,
+    "ranked": ranked_rows,
+    "ratings": rating_rows,
     "spans": span_rows,
     "critiques": critique_rows,
     "raw": raw_rows,

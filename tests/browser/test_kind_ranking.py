@@ -123,11 +123,14 @@ def test_what_is_ranked_is_stored_told_and_exported(visitors: Visitors, worker: 
     wanted = dict.fromkeys(CASES, expected(order))
     assert stored(task) == wanted
     assert by_api(cast, visitors.site.url, task) == wanted
-    rows = frozen(cast, task, ["raw"])["raw"]
-    assert {row["external_id"]: json.loads(row["answers"]) for row in rows} == wanted
+    rows = frozen(cast, task, ["raw", "ranked", "preference"])
+    assert {row["external_id"]: json.loads(row["answers"]) for row in rows["raw"]} == wanted
     a, b, c, d = order
-    ranks = {a: 2, b: 0, c: 1, d: 2}
-    assert all(row["answer.order.ranks"] == [ranks[index] for index in range(4)] for row in rows)
+    ranks: dict[int, int | None] = {a: 2, b: None, c: 1, d: 2}
+    assert [row["ranks"] for row in rows["ranked"]] == [[ranks[index] for index in range(4)]] * len(CASES)
+    assert all(row["completions"] == TEXTS and row["unacceptable"].index(True) == d for row in rows["ranked"])
+    pairs = [(row["chosen"], row["rejected"]) for row in rows["preference"]]
+    assert sorted(pairs) == sorted([(TEXTS[c], TEXTS[a]), (TEXTS[c], TEXTS[d])] * len(CASES))
 
 
 def test_a_finger_drags_a_card_by_its_grip(visitors: Visitors) -> None:

@@ -122,9 +122,17 @@ def test_what_is_rated_is_stored_told_and_exported(visitors: Visitors, worker: W
     wanted = {name: in_stored_order(said, order) for name, (_, said) in CASES.items()}
     assert stored(task) == wanted
     assert by_api(cast, visitors.site.url, task) == wanted
-    rows = {row["external_id"]: row for row in frozen(cast, task, ["raw"])["raw"]}
-    assert {name: json.loads(row["answers"]) for name, row in rows.items()} == wanted
-    assert rows["keys"]["answer.quality.Honesty"] == wanted["keys"]["quality"]["ratings"]["Honesty"]
+    files = frozen(cast, task, ["raw", "ratings"])
+    assert {row["external_id"]: json.loads(row["answers"]) for row in files["raw"]} == wanted
+    assert files["raw"][1]["answer.quality.Honesty"] == wanted["keys"]["quality"]["ratings"]["Honesty"]
+    honest = {
+        (row["completion"], each["value"])
+        for row in files["ratings"]
+        if row["asked"] == "quality"
+        for each in row["ratings"]
+        if each["scale"] == "Honesty"
+    }
+    assert honest == {(TEXTS[index], value) for index, value in zip(order, (4, 1, 5), strict=True)}
 
 
 def test_a_slider_says_nothing_until_it_is_touched_and_what_is_missing_is_shown(visitors: Visitors) -> None:

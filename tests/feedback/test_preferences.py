@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedback.aggregation import Votes, majority
-from feedback.preferences import TIE, A, B, Comparison, Outcome, comparisons, of_source, outcome
+from feedback.preferences import TIE, A, B, Comparison, Expansion, Outcome, comparisons, of_source, outcome
 from feedback.questions import parse_questions
 from tests.conftest import QUESTIONS
 
@@ -79,6 +79,25 @@ def test_a_ranking_speaks_of_every_ranked_pair() -> None:
     [question] = parse_questions([{"kind": "ranking", "name": "rank", "title": "Rank", "allow_partial": True}])
     found = comparisons(question, {"rank": {"groups": [[2], [0, 1]]}}, 4)
     assert found == {(0, 1): (0, False), (0, 2): (1, False), (1, 2): (1, False)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "pairs"),
+    [
+        ("all", {(0, 1): 0, (0, 2): 1, (0, 3): -1, (1, 2): 1, (1, 3): -1, (2, 3): -1}),
+        ("adjacent", {(0, 1): 0, (0, 2): 1, (0, 3): -1, (1, 2): 1, (1, 3): -1}),
+        ("best-worst", {(2, 3): -1}),
+    ],
+)
+def test_a_rule_says_which_pairs_a_ranking_gives(rule: Expansion, pairs: dict[tuple[int, int], int]) -> None:
+    [question] = parse_questions([{"kind": "ranking", "name": "rank", "title": "Rank", "allow_partial": True}])
+    found = comparisons(question, {"rank": {"groups": [[2], [0, 1], [3]]}}, 5, rule)
+    assert found == {pair: (strength, False) for pair, strength in pairs.items()}
+
+
+def test_the_best_of_one_rank_is_not_compared_with_the_worst() -> None:
+    [question] = parse_questions([{"kind": "ranking", "name": "rank", "title": "Rank"}])
+    assert comparisons(question, {"rank": {"groups": [[0, 1, 2]]}}, 3, "best-worst") == {}
 
 
 def test_an_answer_of_an_earlier_question_is_none() -> None:

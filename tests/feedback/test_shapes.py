@@ -34,11 +34,27 @@ SPANS = {
     "on_prompt": True,
 }
 CRITIQUE = {"kind": "critique", "name": "critique", "title": "Say", "ask_refinement": True}
+RATING = {
+    "kind": "rating",
+    "name": "quality",
+    "title": "Rate",
+    "required": False,
+    "scales": [{"name": "helpful", "weight": 3}, {"name": "true", "low": 0, "high": 10}],
+}
+WHOLE = {
+    "kind": "rating",
+    "name": "whole",
+    "title": "Rate the instance",
+    "per": "instance",
+    "scales": [{"name": "hard"}],
+}
 CHOICE = {"kind": "choice", "name": "topic", "title": "Topic", "options": ["a", "b"]}
-ASKED = [RANKING, SPANS, CRITIQUE]
+ASKED = [RANKING, RATING, WHOLE, SPANS, CRITIQUE]
 # 2 before 0 and 1, which are even; a wrong number in 2; 1 criticised and 0 refined
 ANSWERS: dict[str, dict[str, Any]] = {
     "order": {"groups": [[2], [0, 1]], "unacceptable": []},
+    "quality": {"ratings": {"helpful": [5, None, 3], "true": [10, None, None]}},
+    "whole": {"ratings": {"hard": [2]}},
     "errors": {
         "spans": [{"target": 2, "start": 6, "end": 7, "type": "Wrong", "subtype": "Number", "severity": "Major"}],
         "missing": [{"target": 0, "text": "Missing-Answer", "passage": 0, "sentences": [-1, 2]}],
@@ -57,9 +73,10 @@ def cast(transactional_db: None) -> Cast:
     return make_cast(instances=0)
 
 
-def answered(cast: Cast, answers: dict[str, Any] = ANSWERS) -> Any:
-    """A task of ranking, spans and critique over one instance of three completions, annotated once."""
-    task = tasks.create_task(cast.project, "All", ASKED, actor=cast.owner)
+def answered(cast: Cast, answers: dict[str, Any] = ANSWERS, questions: list[dict[str, Any]] = ASKED) -> Any:
+    """A task of ranking, ratings, spans and critique over one instance of three completions, annotated once."""
+    name = f"Task {cast.project.tasks.count()}"
+    task = tasks.create_task(cast.project, name, questions, actor=cast.owner)
     instance = Instance.objects.create(
         task=task,
         external_id="x",
@@ -68,8 +85,9 @@ def answered(cast: Cast, answers: dict[str, Any] = ANSWERS) -> Any:
         prompt_hash="0" * 64,
         meta={"topic": "numbers"},
     )
-    annotator = Annotator.objects.create(project=cast.project, kind="human", name="ann")
-    record(task, [Recorded(instance, annotator, Said("ann", "human", answers, {"seconds": 9}))])
+    annotator = Annotator.objects.get_or_create(project=cast.project, kind="human", name="ann")[0]
+    said = {question["name"]: answers[question["name"]] for question in questions}
+    record(task, [Recorded(instance, annotator, Said("ann", "human", said, {"seconds": 9}))])
     return task
 
 
@@ -102,18 +120,17 @@ def test_every_shape_has_its_words_and_its_rows() -> None:
 @pytest.mark.parametrize(
     ("questions", "left_out"),
     [
-        ([PREFERENCE], {"spans", "critiques"}),
+        ([PREFERENCE], {"ranked", "ratings", "spans", "critiques"}),
+        ([RANKING], {"ratings", "spans", "critiques"}),
+        ([RATING], set(SHAPES) - {"ratings", "raw"}),
         ([CHOICE], set(SHAPES) - {"raw"}),
-        ([CRITIQUE], {"spans"}),
+        ([CRITIQUE], {"ranked", "ratings", "spans"}),
         ([{**CRITIQUE, "ask_refinement": False}], set(SHAPES) - {"critiques", "raw"}),
         ([SPANS], set(SHAPES) - {"spans", "raw"}),
     ],
 )
 def test_questions_produce_only_their_shapes(questions: list[dict[str, Any]], left_out: set[str]) -> None:
-    fitting = set(fitting_shapes(parse_questions(questions)))
-    mine = {"preference", "preference-conversational", "preference-implicit", "unpaired", "prompt-completion"}
-    mine |= {"language-modelling", "spans", "critiques", "raw"}
-    assert fitting & mine == mine - left_out
+    assert set(fitting_shapes(parse_questions(questions))) == set(SHAPES) - left_out
 
 
 def test_a_shape_that_the_questions_do_not_produce_is_refused(cast: Cast) -> None:
@@ -161,6 +178,42 @@ def test_a_shared_first_place_prefers_nothing(cast: Cast) -> None:
     answers = ANSWERS | {"order": {"groups": [[1, 2], [0]], "unacceptable": []}}
     rows = rows_of(frozen(cast, answered(cast, answers), "prompt-completion"), "prompt-completion")
     assert [row["origin"] for row in rows] == ["refinement"]
+
+
+def test_a_ranking_is_a_row_of_completions_with_their_ranks(cast: Cast) -> None:
+    (row,) = rows_of(frozen(cast, answered(cast), "ranked"), "ranked")
+    assert (row["prompt"], row["completions"]) == (PROMPT, ["There 0", "There 1", "There 2"])
+    assert (row["models"], row["ranks"]) == (["m0", "m1", "m2"], [2, 2, 1])
+    partial = ANSWERS | {"order": {"groups": [[2], [0]], "unacceptable": [1]}}
+    task = answered(cast, partial, [{**RANKING, "allow_partial": True}])
+    (row,) = rows_of(frozen(cast, task, "ranked"), "ranked")
+    assert (row["ranks"], row["unacceptable"]) == ([2, None, 1], [False, True, False])
+
+
+def test_ratings_are_a_row_for_each_completion_that_has_a_value(cast: Cast) -> None:
+    rows = rows_of(frozen(cast, answered(cast), "ratings"), "ratings")
+    told = [(row["asked"], row["completion"], row["model"], row["score"]) for row in rows]
+    assert told == [
+        ("quality", "There 0", "m0", 1.0),  # (3 · 4/4 + 1 · 10/10) / 4
+        ("quality", "There 2", "m2", 0.5),  # 3 · 2/4 / 3
+        ("whole", None, None, 0.25),
+    ]
+    assert rows[0]["ratings"] == [
+        {"scale": "helpful", "value": 5, "low": 1, "high": 5, "weight": 3.0},
+        {"scale": "true", "value": 10, "low": 0, "high": 10, "weight": 1.0},
+    ]
+    assert len({row["id"] for row in rows}) == 3
+
+
+def test_the_pairs_of_a_ranking_follow_the_rule_and_the_card_says_it(cast: Cast) -> None:
+    four = {"order": {"groups": [[2], [1], [0]], "unacceptable": []}}
+    task = answered(cast, four, [RANKING])
+    for rule, wanted in (("all", 3), ("adjacent", 2), ("best-worst", 1)):
+        version = frozen(cast, task, "preference", pairs=rule)
+        told = {(row["chosen"], row["rejected"]) for row in rows_of(version, "preference")}
+        assert len(told) == wanted
+        assert (("There 2", "There 0") in told) == (rule != "adjacent")
+        assert any(note.startswith("A ranking gives a pair for ") for note in version.card["notes"])
 
 
 def test_spans_are_named_as_in_fine_grained_rlhf(cast: Cast) -> None:

@@ -26,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--mix", help="public id of a preference mix, with --sources mix")
         parser.add_argument("--aggregation", choices=["majority", "dawid-skene"], default="majority")
         parser.add_argument("--ties", choices=["drop", "keep-half"], default="drop")
+        parser.add_argument("--pairs", choices=["all", "adjacent", "best-worst"], default="all")
         parser.add_argument("--refinements", choices=["leave-out", "chosen"], default="leave-out")
         parser.add_argument("--min-annotations", type=int, default=1)
         parser.add_argument("--votes-only", action="store_true", help="leave the decisions of reviewers out")
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             task = Task.objects.select_related("project").get(public_id=UUID(options["task"]))
         except (ValueError, Task.DoesNotExist) as error:
             raise CommandError("There is no task with this id.") from error
-        names = ("sources", "aggregation", "ties", "refinements", "min_annotations", "seed")
+        names = ("sources", "aggregation", "ties", "pairs", "refinements", "min_annotations", "seed")
         lists = {"shapes": options["shape"], "formats": options["format"], "splits": options["splits"]}
         spec = {name: options[name] for name in names} | {name: value for name, value in lists.items() if value}
         spec["adjudicated"] = not options["votes_only"]
