@@ -261,6 +261,20 @@ def test_a_reply_that_is_lost_with_the_browser_is_no_conflict_either(visitors: V
     expect(page.get_by_role("button", name="Keep these")).to_have_count(0)
 
 
+def test_a_page_that_was_made_before_the_last_save_shows_the_saved_answers(visitors: Visitors, cast: Cast) -> None:
+    page = open_work(visitors, cast)
+    address = f"/label/{cast.task.public_id}/"
+    stale = page.request.get(address).body()
+    page.keyboard.press("2")
+    eventually(lambda: assignment(page).draft != {}, page=page)
+    expect(page.locator("#save-state")).to_have_text("Saved")
+    page.route(f"**{address}", lambda route: route.fulfill(body=stale, content_type="text/html"), times=1)
+    page.reload()
+    chosen(page).to_have_attribute("value", "a-is-slightly-better")
+    page.keyboard.press("4")
+    eventually(lambda: saved_value(page) == stored_value(page, "b-is-slightly-better"), page=page)
+
+
 def test_a_tab_without_changes_takes_over_what_the_other_one_saved(visitors: Visitors, cast: Cast) -> None:
     visitors.faults.expected.append(r"status of 409")
     first = open_work(visitors, cast)

@@ -23,6 +23,7 @@ export class Draft {
     this.sent = [];
     this.tab = uuid();
     this.attempt = 0;
+    this.signedOut = false;
     this.firstChange = 0;
     this.closed = false;
     this.held = false;
@@ -32,8 +33,13 @@ export class Draft {
   /** The answers to show first: those of the server, or newer ones that only this browser has. */
   restore() {
     const local = this.localCopy();
-    if (!local || same(local.answers, this.server)) {
-      this.forget({ ofAnyTab: true });
+    if (local?.saved && local.version > this.version) {
+      // the page was made before the last save reached the server
+      Object.assign(this, { version: local.version, server: local.answers });
+      return { answers: local.answers, newer: false };
+    }
+    if (!local || local.saved || same(local.answers, this.server)) {
+      this.forget();
       return { answers: this.server, newer: false };
     }
     if (local.version < this.version && !local.sent?.includes(fingerprint(this.server))) {
@@ -75,6 +81,7 @@ export class Draft {
     try {
       const { status, data } = await send("PUT", this.url, this.body(answers));
       this.attempt = 0;
+      this.signedOut = false;
       if (!this.closed) this.answered(status, data, answers);
     } catch (error) {
       this.failed(error);
@@ -93,7 +100,7 @@ export class Draft {
     this.version = data.version;
     this.server = answers;
     if (!same(answers, this.read())) return this.changed();
-    this.forget();
+    this.confirm();
     return this.on.state("saved");
   }
 
@@ -116,7 +123,7 @@ export class Draft {
     if (!agreed && !this.sent.includes(fingerprint(answers))) return false;
     Object.assign(this, { version, server: answers, sent: [] });
     if (agreed) {
-      this.forget();
+      this.confirm();
       this.on.state("saved");
     }
     return true;
@@ -125,7 +132,7 @@ export class Draft {
   /* Nothing was changed here since the last save, so the other tab's answers are simply the newer ones. */
   renew({ version, answers }) {
     Object.assign(this, { version, server: answers, sent: [] });
-    this.forget();
+    this.confirm();
     this.on.renewed(answers);
     this.on.state("saved");
   }
@@ -138,6 +145,7 @@ export class Draft {
   failed(error) {
     if (this.closed) return;
     if (error instanceof SignedOut) {
+      this.signedOut = true;
       this.on.state("signed-out");
     } else if (error instanceof Away) {
       this.attempt += 1;
@@ -164,14 +172,15 @@ export class Draft {
       return this.save();
     }
     this.server = answers;
-    this.forget({ ofAnyTab: true });
+    this.forget();
     this.on.state("saved");
     return Promise.resolve();
   }
 
   /** Whether something was changed here that the server has not confirmed. */
   get unsaved() {
-    return this.localCopy()?.tab === this.tab;
+    const local = this.localCopy();
+    return local?.tab === this.tab && !local.saved;
   }
 
   /** Whether the last save got no answer, so that only this browser has what is on the screen. */
@@ -201,7 +210,7 @@ export class Draft {
   close({ accepted }) {
     clearTimeout(this.timer);
     this.closed = true;
-    if (accepted) this.forget({ ofAnyTab: true });
+    if (accepted) this.forget();
   }
 
   /** Whoever leaves the tab for another, or comes back to it, leaves nothing for later. */
@@ -235,9 +244,20 @@ export class Draft {
     }
   }
 
-  /** The server has what is here. Another tab's copy stays, unless the server has that too. */
-  forget({ ofAnyTab = false } = {}) {
-    if (!ofAnyTab && !this.unsaved) return;
+  /* The server has what is here: the copy only says so, in case a page made before that is shown after it. */
+  confirm() {
+    const { version, server, tab } = this;
+    const local = this.localCopy();
+    if (local && local.tab !== tab && !local.saved) return; // what another tab has not saved yet
+    try {
+      localStorage.setItem(this.key, JSON.stringify({ version, tab, answers: server, saved: true }));
+    } catch {
+      /* storage is full or blocked: nothing was kept */
+    }
+  }
+
+  /** Nothing of any tab is worth keeping any more. */
+  forget() {
     try {
       localStorage.removeItem(this.key);
     } catch {

@@ -318,6 +318,8 @@ export class Room {
     const state = this.element.querySelector("#save-state");
     state.textContent = STATE_WORDS[name];
     state.dataset.state = ["signed-out", "offline", "unkept", "refused"].includes(name) ? "offline" : name;
+    if (name === "saved" && this.warned) notice("");
+    if (name !== "saving") this.warned = ["signed-out", "unkept", "refused"].includes(name);
     if (name === "signed-out") this.saySignedOut();
     if (name === "unkept") notice(t("No connection, and this browser keeps nothing. Leave this page open until it says Saved."));
   }
@@ -334,8 +336,14 @@ export class Room {
 
   saySignedOut() {
     notice(t("You are signed out. Your answers are kept in this browser and come back after you sign in."), {
-      actions: [{ label: t("Sign in"), primary: true, run: () => location.reload() }],
+      actions: [{ label: t("Sign in"), primary: true, run: () => this.signIn() }],
     });
+  }
+
+  /* Who signed in elsewhere goes on here; everybody else is led to the sign-in by the reload. */
+  async signIn() {
+    await this.draft.save();
+    if (this.draft.signedOut) location.reload();
   }
 
   sayLost() {
