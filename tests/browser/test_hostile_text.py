@@ -102,8 +102,8 @@ def address_of(name: str, **ids: Any) -> str:
 
 
 def test_payloads_are_many_and_distinct() -> None:
-    assert len(set(PAYLOADS)) == len(PAYLOADS) >= 60
-    assert len(short(120)) >= 50
+    assert len(set(PAYLOADS)) == len(PAYLOADS) >= 200
+    assert len(short(120)) >= 150
 
 
 def test_the_watch_notices_what_it_is_there_for(visitors: Visitors) -> None:
