@@ -6,6 +6,7 @@ from django.urls import path
 
 from . import (
     assignments,
+    comments,
     datasets,
     definitions,
     imports,
@@ -16,6 +17,7 @@ from . import (
     members,
     plans,
     projects,
+    reviewing,
     tasks,
     tokens,
     training,
@@ -65,6 +67,17 @@ urlpatterns = [
     path(f"{PROJECT}instances/", instances.Instances.as_view(), name="api-instances"),
     path(f"{PROJECT}instances/change/", instances.InstancesChange.as_view(), name="api-instances-change"),
     path(f"{PROJECT}instances/<uuid:instance>/", instances.InstanceDetail.as_view(), name="api-instance"),
+    path(f"{PROJECT}instances/<uuid:instance>/comments/", comments.Comments.as_view(), name="api-comments"),
+    path(f"{PROJECT}comments/<uuid:comment>/", comments.CommentDetail.as_view(), name="api-comment"),
+    path(f"{PROJECT}comments/<uuid:comment>/resolve/", comments.CommentResolve.as_view(), name="api-comment-resolve"),
+    path(f"{PROJECT}comments/<uuid:comment>/reopen/", comments.CommentReopen.as_view(), name="api-comment-reopen"),
+    path(f"{PROJECT}adjudications/", reviewing.Adjudications.as_view(), name="api-adjudications"),
+    path(
+        f"{PROJECT}adjudications/<uuid:adjudication>/undo/",
+        reviewing.AdjudicationUndo.as_view(),
+        name="api-adjudication-undo",
+    ),
+    path(f"{PROJECT}flags/<uuid:assignment>/decide/", reviewing.FlagDecide.as_view(), name="api-flag-decide"),
     path(f"{PROJECT}imports/", imports.ImportBatches.as_view(), name="api-imports"),
     path(f"{PROJECT}imports/<uuid:batch>/", imports.ImportDetail.as_view(), name="api-import"),
     path(f"{PROJECT}imports/<uuid:batch>/check/", imports.ImportCheck.as_view(), name="api-import-check"),

@@ -26,7 +26,7 @@ def thread_context(instance: Instance, user: User, project: Project) -> dict[str
     rows = [
         {"row": one, "own": one.author_id == user.pk, "may_delete": manages or one.author_id == user.pk} for one in said
     ]
-    return {"thread": rows, "open_comments": sum(one.resolved_at is None for one in said)}
+    return {"space": project, "thread": rows, "open_comments": sum(one.resolved_at is None for one in said)}
 
 
 def _instance(request: HttpRequest, project: Project, public_id: UUID) -> Instance:
@@ -51,7 +51,8 @@ def _thread(
 ) -> HttpResponse:
     asked = next((m for m in reversed(row.prompt) if m.get("role") == "user"), row.prompt[-1])
     context = {
-        "project": project,
+        # who only labels has no pages of the project to go to
+        "project": project if "view" in request.permissions else None,  # type: ignore[attr-defined]
         "active": "label",
         "instance": row,
         "prompt": text_of(asked["content"])[:2000],

@@ -289,6 +289,7 @@ def history_rows(annotations: Iterable[Annotation], editable: set[int]) -> list[
             "submitted_at": row.submitted_at,
             "summary": summary(row),
             "edit_url": reverse("annotation-edit", args=[row.public_id]) if row.pk in editable else None,
+            "comments_url": reverse("thread", args=[row.task.project.public_id, row.about]),  # type: ignore[attr-defined]
             "before": [
                 {"summary": summary(row, revision.answers), "at": revision.created_at}
                 for revision in sorted(row.revisions.all(), key=lambda one: one.pk, reverse=True)

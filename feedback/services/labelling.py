@@ -69,8 +69,9 @@ def _pace(user: User) -> dict[int, float]:
 
 
 def history_of(user: User) -> QuerySet[Annotation]:
-    """The person's own annotations, newest first."""
-    return _own(user).select_related("task", "task__project", "assignment").order_by("-submitted_at", "-pk")
+    """The person's own annotations, newest first, each with ``about``: the public id of its instance."""
+    rows = _own(user).select_related("task", "task__project", "assignment").annotate(about=F("instance__public_id"))
+    return rows.order_by("-submitted_at", "-pk")
 
 
 def _own(user: User) -> QuerySet[Annotation]:

@@ -1,0 +1,113 @@
+"""Finding, changing, commenting and deciding over REST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from feedback.models import Adjudication, Comment
+from feedback.services import queue
+from tests.annotate.test_instances_pages import say
+from tests.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+def path(cast: Cast, rest: str) -> str:
+    return f"projects/{cast.project.public_id}/{rest}"
+
+
+def test_instances_are_found_by_the_filters_of_the_page(cast: Cast, api: Any) -> None:
+    first, second, *_ = cast.task.instances.order_by("pk")
+    say(cast, first, "a-is-clearly-better", "Ann")
+    say(cast, first, "b-is-clearly-better", "Bob")
+    cast.task.instances.filter(pk=second.pk).update(meta={"category": "math"})
+    client = api(cast.viewer)
+
+    def found(query: str) -> Any:
+        response = client.send("GET", path(cast, f"instances/?{query}"))
+        if response.status_code != 200:
+            return response.status_code, sorted(response.json().get("errors", {}))
+        return [one["external_id"] for one in response.json()["results"]]
+
+    assert found(f"task={cast.task.public_id}&disagreement=people") == ["i0"]
+    assert found("meta.category=math") == ["i1"]
+    assert found("q=Question+3&by=none") == ["i3"]
+    assert found("disagreement=people") == (400, ["disagreement"])
+    assert found("prompt__contains=a")[0] == 400
+    assert found("state=lost")[0] == 400
+    assert found("task=nonsense")[0] == 400
+
+
+def test_several_instances_are_changed_at_once(cast: Cast, api: Any) -> None:
+    ids = [str(one.public_id) for one in cast.task.instances.order_by("pk")[:2]]
+    client = api(cast.reviewer)
+    done = client.send("POST", path(cast, "instances/change/"), {"action": "remove", "instances": ids})
+    assert done.json() == {"changed": 2}
+    again = client.send("POST", path(cast, "instances/change/"), {"action": "remove", "instances": ids})
+    assert again.json() == {"changed": 0}
+    bad = client.send("POST", path(cast, "instances/change/"), {"action": "shred", "instances": ids})
+    assert bad.status_code == 422
+
+
+def test_comments(cast: Cast, api: Any) -> None:
+    instance = cast.task.instances.order_by("pk")[0]
+    thread = path(cast, f"instances/{instance.public_id}/comments/")
+    client = api(cast.viewer)
+    made = client.send("POST", thread, {"text": "Why <b>?"})
+    assert made.status_code == 201
+    comment = path(cast, f"comments/{made.json()['id']}/")
+    assert [one["text"] for one in client.send("GET", thread).json()["results"]] == ["Why <b>?"]
+    assert client.send("POST", thread, {"text": ""}).status_code == 422
+    assert api(cast.owner).send("PATCH", comment, {"text": "mine"}).status_code == 403
+    assert client.send("PATCH", comment, {"text": "Better"}).json()["text"] == "Better"
+    assert api(cast.owner).send("POST", f"{comment}resolve/").json()["resolved_by"] == str(cast.owner.public_id)
+    assert client.send("POST", f"{comment}reopen/").json()["resolved_at"] is None
+    assert api(cast.reviewer).send("DELETE", comment).status_code == 403
+    assert client.send("DELETE", comment).status_code == 204
+    assert client.send("GET", thread).json()["results"] == []
+    assert Comment.objects.get().text == ""
+
+
+def test_an_annotator_reads_the_threads_of_what_was_lent_to_them(cast: Cast, api: Any) -> None:
+    lent = queue.next_assignment(cast.task, cast.annotator).instance
+    other = cast.task.instances.exclude(pk=lent.pk).first()
+    foreign = Comment.objects.create(instance=other, author=cast.owner, text="secret")
+    client = api(cast.annotator)
+    assert client.send("GET", path(cast, f"instances/{lent.public_id}/comments/")).status_code == 200
+    assert client.send("GET", path(cast, f"instances/{other.public_id}/comments/")).status_code == 404
+    assert client.send("POST", path(cast, f"comments/{foreign.public_id}/resolve/")).status_code == 404
+
+
+def test_decisions(cast: Cast, api: Any) -> None:
+    instance = cast.task.instances.order_by("pk")[0]
+    vote = say(cast, instance, "a-is-clearly-better", "Ann")
+    say(cast, instance, "tie", "Bob")
+    client, decisions = api(cast.reviewer), path(cast, "adjudications/")
+    body = {"instance": str(instance.public_id), "reason": "Ann read it"}
+    assert client.send("POST", decisions, body).status_code == 422
+    made = client.send("POST", decisions, body | {"took": str(vote.public_id)})
+    assert made.status_code == 201, made.content
+    assert made.json()["answers"] == vote.answers
+    assert (made.json()["took"], len(made.json()["saw"])) == (str(vote.public_id), 2)
+    assert client.send("POST", decisions, body | {"answers": vote.answers}).status_code == 409
+    listed = client.send("GET", f"{decisions}?state=standing").json()["results"]
+    assert [one["id"] for one in listed] == [made.json()["id"]]
+    undone = client.send("POST", path(cast, f"adjudications/{made.json()['id']}/undo/"))
+    assert undone.json()["state"] == "undone"
+    anew = client.send("POST", decisions, body | {"answers": {"overall": {"value": "tie"}}})
+    assert anew.json()["took"] is None
+    assert Adjudication.objects.count() == 2
+
+
+def test_flags_are_settled(cast: Cast, api: Any) -> None:
+    lent = queue.next_assignment(cast.task, cast.annotator)
+    queue.flag(lent, reason="broken")
+    decide = path(cast, f"flags/{lent.public_id}/decide/")
+    client = api(cast.reviewer)
+    assert client.send("POST", decide, {"action": "burn"}).status_code == 422
+    assert client.send("POST", decide, {"action": "removed", "note": "Empty"}).json()["action"] == "removed"
+    assert client.send("POST", decide, {"action": "restored"}).status_code == 409
+    lent.instance.refresh_from_db()
+    assert lent.instance.removed_at is not None
