@@ -7,7 +7,6 @@ import html as entities
 import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -16,8 +15,7 @@ from hypothesis import strategies as st
 
 from annotate.markdown import _clean, _clean_placed, raw_placed
 from feedback.text import fault_of
-
-QA = Path("/work/shared/data/qa-feedback-finegrained/dev_feedback.json.gz")
+from tests.conftest import shared_data
 
 
 class Shown(NamedTuple):
@@ -288,12 +286,11 @@ def test_the_raw_view_is_placed_as_browsers_read_it(source: str) -> None:
 
 
 def real_texts() -> Iterator[str]:
-    with gzip.open(QA, "rt", encoding="utf-8") as file:
+    with gzip.open(shared_data("qa-feedback-finegrained") / "dev_feedback.json.gz", "rt", encoding="utf-8") as file:
         for row in json.load(file):
             yield from (row["question"], *(row[f"prediction {n}"] for n in range(1, 5)))
 
 
-@pytest.mark.skipif(not QA.exists(), reason="the shared data sets are not here")
 def test_every_real_answer_is_placed() -> None:
     for source in real_texts():
         reader = assert_faithful(source)

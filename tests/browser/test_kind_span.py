@@ -11,8 +11,8 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from feedback.questions import parse_questions
-from tests.browser.test_preference_roundtrip import by_api
-from tests.browser.visiting import Visitors, Worker, eventually
+from tests.browser.answering import by_api, frozen, stored, submit
+from tests.browser.visiting import Visitors, Worker
 from tests.conftest import Cast, make_cast
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -50,7 +50,7 @@ SHOWN = {
 }
 
 # finds shown words in the visible view of a text and answers where the pointer goes down and up
-WHERE = """([target, words, rtl]) => {
+WHERE = """async ([target, words, rtl]) => {
   const view = [...document.querySelectorAll(`[data-span-text="${target}"]`)].find((one) => one.checkVisibility());
   const walker = document.createTreeWalker(view, NodeFilter.SHOW_TEXT);
   const chars = [];
@@ -70,7 +70,11 @@ WHERE = """([target, words, rtl]) => {
   };
   const first = kept[at];
   const last = kept[at + wanted.length - 1];
-  first[0].parentElement.scrollIntoView({ block: "center" });
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  for (let i = 0; i < 4; i += 1) {  // what comes into view is laid out only then, and moves
+    first[0].parentElement.scrollIntoView({ block: "center" });
+    await frame();
+  }
   const a = box(first);
   const b = box(last);
   const edge = (one, start) => [start === rtl ? one.right - 0.5 : one.left + 0.5, (one.top + one.bottom) / 2];
@@ -78,8 +82,10 @@ WHERE = """([target, words, rtl]) => {
 }"""
 
 
-def lend(cast: Cast, question: dict[str, Any], completions: list[str], order: list[int], prompt: str = PROMPT) -> Any:
-    """One instance with these completions, lent to the annotator in this display order."""
+def lend(
+    cast: Cast, question: dict[str, Any], completions: list[str], order: list[int], spans: Any = (), **meta: Any
+) -> Any:
+    """One instance with these completions, lent to the annotator in this display order, with these spans as draft."""
     from feedback.models import Assignment, Instance
     from feedback.services import queue, tasks
 
@@ -88,10 +94,11 @@ def lend(cast: Cast, question: dict[str, Any], completions: list[str], order: li
     instance = Instance.objects.create(
         task=cast.task,
         external_id="marked",
-        prompt=[{"role": "user", "content": prompt}],
+        prompt=[{"role": "user", "content": PROMPT}],
         completions=[{"content": text, "model": None} for text in completions],
         prompt_hash="0" * 64,
         open_slots=0,
+        meta=meta,
     )
     tasks.open_task(cast.task, actor=cast.owner)
     return Assignment.objects.create(
@@ -99,18 +106,19 @@ def lend(cast: Cast, question: dict[str, Any], completions: list[str], order: li
         instance=instance,
         annotator=queue.annotator_of(cast.project, cast.annotator),
         order=order,
+        draft={"errors": {"spans": list(spans), "missing": []}} if spans else {},
         lease_expires_at=timezone.now() + timedelta(hours=1),
     )
 
 
-def drag(page: Page, target: int, words: str, *, rtl: bool = False) -> None:
+def drag(page: Page, target: int, words: str, *, rtl: bool = False, seconds: float = 5) -> None:
     (x, y), (to_x, to_y) = page.evaluate(WHERE, [target, words, rtl])
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move((x + to_x) / 2, (y + to_y) / 2)
     page.mouse.move(to_x, to_y)
     page.mouse.up()
-    expect(page.locator(".span-popover")).to_be_visible()
+    expect(page.locator(".span-popover")).to_be_visible(timeout=1000 * seconds)
 
 
 def put(page: Page, key: str) -> None:
@@ -152,35 +160,11 @@ def in_order(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(spans, key=lambda one: (one["target"] >= 0, abs(one["target"]), one["start"], one["end"]))
 
 
-def submit(page: Page) -> None:
-    page.keyboard.press("Control+Enter")
-    expect(page.locator("#answers")).to_have_count(0)
-
-
-def frozen(cast: Cast) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a version frozen of all annotations, by shape."""
-    from feedback.models import DatasetVersion
-    from feedback.services import datasets
-
-    spec = {"shapes": ["raw", "spans"], "formats": ["jsonl"], "splits": [1, 0, 0]}
-    version = datasets.create_version(cast.task, spec, actor=cast.owner)
-    eventually(lambda: DatasetVersion.objects.exclude(state="freezing").filter(pk=version.pk).exists())
-    version.refresh_from_db()
-    rows: dict[str, list[dict[str, Any]]] = {"raw": [], "spans": []}
-    for file in datasets.files_of(version):
-        if file.split:
-            text = (datasets.folder_of(version) / file.path).read_text(encoding="utf-8")
-            rows[file.shape] += map(json.loads, text.splitlines())
-    return rows
-
-
-def assert_stored_returned_and_exported(cast: Cast, url: str, worker: Worker, answer: dict[str, Any]) -> None:
-    from feedback.models import Annotation
-
-    assert Annotation.objects.get().answers["errors"] == answer
+def assert_stored_returned_and_exported(cast: Cast, url: str, answer: dict[str, Any]) -> None:
     texts = {0: MIXED, 1: ARABIC, -1: PROMPT}
-    assert by_api(cast, url)["marked"]["answers"]["errors"] == answer
-    rows = frozen(cast)
+    assert stored(cast.task) == {"marked": {"errors": answer}}
+    assert by_api(cast, url, cast.task) == {"marked": {"errors": answer}}
+    rows = frozen(cast, cast.task, ["raw", "spans"])
     assert [json.loads(row["answers"])["errors"] for row in rows["raw"]] == [answer]
     marked = [(one["start"], one["end"], one["type"]) for one in answer["spans"]]
     exported = [error for row in rows["spans"] for error in row["feedback"]["errors"]]
@@ -209,7 +193,7 @@ def test_what_the_mouse_selects_is_stored_returned_and_exported(
     made.append(span(PROMPT, "this** right", -1, 0))
     expect(page.locator(".span-group ol > li")).to_have_count(len(made))
     submit(page)
-    assert_stored_returned_and_exported(cast, visitors.site.url, worker, {"spans": in_order(made), "missing": []})
+    assert_stored_returned_and_exported(cast, visitors.site.url, {"spans": in_order(made), "missing": []})
 
 
 @pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["stored order", "sides exchanged"])
@@ -248,4 +232,4 @@ def test_what_the_keyboard_selects_is_stored_returned_and_exported(
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
     submit(page)
-    assert_stored_returned_and_exported(cast, visitors.site.url, worker, {"spans": in_order(made), "missing": []})
+    assert_stored_returned_and_exported(cast, visitors.site.url, {"spans": in_order(made), "missing": []})

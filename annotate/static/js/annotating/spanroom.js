@@ -79,6 +79,7 @@ export class SpanRoom {
       it answers whether something was there. */
   listen({ selected, clicked, signal }) {
     let touch = false;
+    let inTexts = false;
     let timer = 0;
     const later = (wait) => {
       clearTimeout(timer);
@@ -92,9 +93,13 @@ export class SpanRoom {
       element.addEventListener("click", click, { signal });
       element.addEventListener("pointerdown", letSelect, { signal });
     }
-    document.addEventListener("pointerdown", (event) => (touch = event.pointerType === "touch"), { signal, capture: true });
-    document.addEventListener("pointerup", () => !touch && later(0), { signal });
-    document.addEventListener("selectionchange", () => touch && later(TOUCH_PAUSE_MS), { signal });
+    const down = (event) => {
+      touch = event.pointerType === "touch";
+      inTexts = !event.target.closest?.("form, [popover]"); // a selection stays while the popover is used
+    };
+    document.addEventListener("pointerdown", down, { signal, capture: true });
+    document.addEventListener("pointerup", () => !touch && inTexts && later(0), { signal });
+    document.addEventListener("selectionchange", () => touch && inTexts && later(TOUCH_PAUSE_MS), { signal });
     signal.addEventListener("abort", () => clearTimeout(timer));
   }
 }
