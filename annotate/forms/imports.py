@@ -23,7 +23,9 @@ class ImportForm(forms.Form):
     task = forms.ChoiceField(
         required=False, help_text="A new task asks what the file's recorded annotations answer; you can change it."
     )
-    task_name = TextField(label="Name of a new task", max_length=120, required=False)
+    task_name = TextField(
+        label="Name of a new task", max_length=120, required=False, help_text="Empty: as the set or the file is called."
+    )
 
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,8 +46,6 @@ class ImportForm(forms.Form):
         if bool(cleaned.get("file")) == bool(cleaned.get("server_path")) and "file" not in self.errors:
             several = "server_path" in self.fields
             self.add_error("file", "Choose either a file or a folder on the server." if several else "Choose a file.")
-        if not cleaned.get("task") and not cleaned.get("task_name"):
-            self.add_error("task_name", "Name the new task, or choose one that is there.")
         return cleaned
 
 

@@ -23,9 +23,9 @@ from .jobs import job_context
 @require_http_methods(["GET", "POST"])
 @in_project("manage")
 def import_new(request: HttpRequest, project: Project) -> HttpResponse:
-    initial = {"task": request.GET.get("task") or ""}
-    if not initial["task"] and (newest := project.tasks.order_by("-created_at").first()):
-        initial["task"] = str(newest.public_id)
+    wanted = request.GET.get("task")
+    newest = project.tasks.order_by("-created_at").first() if wanted is None else None
+    initial = {"task": str(newest.public_id) if newest else wanted}
     form = ImportForm(project, request.POST or None, request.FILES or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:

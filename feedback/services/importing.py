@@ -46,6 +46,7 @@ SHOWN_ERRORS = 100
 SAMPLE = 3
 INLINE_ROWS = 20_000  # how far a dry run inside a web request looks; the job looks at all rows
 TABLE = "table"
+MAPPED = ("hh", "preference", "completions")  # formats of any table, whose columns a person may map
 
 
 @dataclass
@@ -94,12 +95,16 @@ def _shown(entry: Checked) -> dict[str, Any]:
     }
 
 
-def new_task_for(project: Project, stored: Stored, *, name: str, actor: User, **fields: Any) -> Task:
-    """A task that asks what the file's recorded annotations answer; one preference for a file of an unknown kind."""
+def new_task_for(project: Project, stored: Stored, *, name: str = "", actor: User, **fields: Any) -> Task:
+    """A task that asks what the file's recorded annotations answer; one preference for a file of an unknown kind.
+
+    Without ``name`` it is called what the set is called, or the file.
+    """
     source = detect_source(uploads.located(stored.path))
     options = ReadOptions()
     questions = source.questions(options) if source else [preference_question(options, both_bad=True)]
-    return tasks.create_task(project, name, questions, actor=actor, **fields)
+    named = source.title if source and source.name not in MAPPED else stored.filename[:120]
+    return tasks.create_task(project, name or named, questions, actor=actor, **fields)
 
 
 def new_batch(task: Task, stored: Stored, *, actor: User) -> ImportBatch:
@@ -153,7 +158,7 @@ class Look:
 
 def look(batch: ImportBatch, rows: int = 8) -> Look | None:
     """Columns, first rows and mapping; ``None`` for a known set, whose columns need no mapping."""
-    if batch.format in SOURCES and batch.format not in ("hh", "preference", "completions"):
+    if batch.format in SOURCES and batch.format not in MAPPED:
         return None
     columns, first, errors = preview(uploads.located(batch.path), rows)
     stored = batch.mapping.get("columns")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,54 @@ def test_a_new_task_is_made_for_a_file(cast: Cast) -> None:
     task = Task.objects.get(name="From a file")
     assert task.preference_question is not None
     assert ImportBatch.objects.get().task == task
+
+
+MQM = (
+    "system\tdoc\tdoc_id\tseg_id\trater\tsource\ttarget\tcategory\tseverity\tcomment\n"
+    "s\td\t1\t1\tr\tGood day\tGuten <v>Abend</v>\tAccuracy/Mistranslation\tMajor\t\n"
+    "s\td\t1\t2\tr\tBye\tTschüss <v>dann\tAccuracy/Addition\tMinor\t\n"
+)
+
+
+def marked(task: Task) -> str:
+    """What the one imported span marks."""
+    instance = task.instances.get()
+    (span,) = instance.annotations.get().answers["errors"]["spans"]
+    return str(instance.completions[0]["content"][span["start"] : span["end"]])
+
+
+def test_a_public_set_brings_its_task_and_its_annotations_by_page(cast: Cast) -> None:
+    client = logged_in(cast.manager)
+    assert "New task from a set" in client.get(reverse("tasks", args=[cast.project.public_id])).content.decode()
+    upload = SimpleUploadedFile("mqm_ende.tsv.gz", gzip.compress(MQM.encode()))
+    page = client.get(begin(cast, client, upload, task="").headers["Location"]).content.decode()
+    assert "must mark one part" in page
+    batch = ImportBatch.objects.get()
+    assert batch.task.name == "MQM error spans of translations (WMT)"
+    assert client.post(page_of(cast, batch, "import-run"), {"skip_bad_rows": "on"}).status_code == 302
+    assert run_last_job().state == "succeeded"
+    assert marked(batch.task) == "Abend"
+
+
+def test_a_public_set_comes_in_as_its_folder_by_rest_and_by_command(
+    cast: Cast, settings: Any, tmp_path: Path, capsys: Any
+) -> None:
+    from django.core.management import call_command
+
+    folder = tmp_path / "sets" / "mqm"
+    folder.mkdir(parents=True)
+    (folder / "mqm_ende.tsv").write_text(MQM)
+    settings.IMPORT_ROOTS = [tmp_path / "sets"]
+    api = Api(cast.manager, cast.project, ["read", "write"])
+    made = api.post("imports/", {"server_path": "mqm", "task_name": "By REST"}).json()
+    assert (made["format"], made["report"]["errors"], made["report"]["annotations"]["human"]) == ("wmt_mqm", 1, 1)
+    assert api.post(f"imports/{made['id']}/run/", {"skip_bad_rows": True}).status_code == 202
+    run_last_job()
+    call_command(
+        "import_instances", str(cast.project.public_id), str(folder), "--skip-bad-rows", "--name", "By command"
+    )
+    assert "line 3, target: must mark one part" in capsys.readouterr().out
+    assert [marked(Task.objects.get(name=name)) for name in ("By REST", "By command")] == ["Abend", "Abend"]
 
 
 def test_bad_rows_are_shown_and_refused_until_they_are_left_out(cast: Cast) -> None:
