@@ -135,11 +135,12 @@ def test_nothing_runs_in_the_control_room(visitors: Visitors) -> None:
     said_of(hostile)
     page = visitors.page(hostile.owner)
     names = ("overview", "settings", "people", "tasks", "task", "task-edit", "task-create", "instances", "routing")
+    names = (*names, "task-questions", "task-preview", "task-preview-room", "task-import", "adjudication", "media")
     for name in (*names, "plan-create", "judge", "datasets", "dataset-create", "training", "import-new"):
         harmless(page, address_of(name, **ids))
     harmless(page, address_of("task", **{**ids, "task": hostile_task.public_id}))
     expect(page.get_by_role("heading", level=1)).to_have_text(short(120)[0])
-    for name in ("projects", "queue", "history", "tokens"):
+    for name in ("projects", "queue", "history", "tokens", "keys"):
         harmless(page, address_of(name))
     for instance in (hostile.instances[0], hostile.instances[1], hostile.instances[-1]):
         harmless(page, address_of("instance", **ids, instance=instance.public_id))
@@ -174,8 +175,8 @@ def test_nothing_runs_in_the_reading_room(visitors: Visitors) -> None:
     page = visitors.page(hostile.owner)
     work = address_of("work", task=hostile.task.public_id)
     harmless(page, work)
-    for locator in page.locator("[data-raw-toggle]").all():
-        locator.click()
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => { one.open = true })")
+    page.evaluate("() => document.querySelectorAll('[data-raw-toggle]').forEach((one) => one.click())")
     expect(page.locator(".completion .raw").filter(has_text=PAYLOADS[0]).first).to_be_visible()
     page.keyboard.press("g")
     expect(page.locator("#guideline")).to_be_visible()
