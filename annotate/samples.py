@@ -25,11 +25,11 @@ PASSAGES = [
 ]
 
 
-def sample_instance(completions: int) -> Instance:
-    """An unsaved instance with 2 to 4 completions and a passage."""
+def sample_instance(completions: int, *, passages: bool = False) -> Instance:
+    """An unsaved instance with 2 to 4 completions, with a passage if wanted."""
     return Instance(
         external_id="sample",
         prompt=[{"role": "user", "content": PROMPT}],
         completions=[{"content": text, "model": ""} for text in COMPLETIONS[:completions]],
-        meta={"passages": PASSAGES, "lang": "en"},
+        meta={"lang": "en"} | ({"passages": PASSAGES} if passages else {}),
     )

@@ -58,7 +58,7 @@ class Table:
 
 @dataclass
 class QuestionForm:
-    """``plain`` cells and tables in the order of the model, ``flags`` together at the end."""
+    """Cells and tables in the order of the model, the title first; ``flags`` together at the end."""
 
     kind: str
     kind_words: str
@@ -86,9 +86,9 @@ def form_of(question: Mapping[str, Any]) -> QuestionForm:
     """The form of a question as it stands in a draft. Raises KeyError for an unknown kind."""
     kind = question["kind"]
     parts: list[Cell | Table] = []
-    for name, info in MODELS[kind].model_fields.items():
-        if name != "kind":
-            parts += _parts(name, info, question.get(name, _default(info)))
+    fields = {name: info for name, info in MODELS[kind].model_fields.items() if name != "kind"}
+    for name in sorted(fields, key=lambda name: name != "title"):  # what people read comes first
+        parts += _parts(name, fields[name], question.get(name, _default(fields[name])))
     flags = [part for part in parts if isinstance(part, Cell) and part.widget == "flag"]
     return QuestionForm(kind, KIND_WORDS.get(kind, kind), [part for part in parts if part not in flags], flags)
 

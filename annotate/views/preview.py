@@ -132,7 +132,8 @@ def _instance(task: Task, questions: list[dict[str, Any]]) -> Instance:
     pairs_only = any(question["kind"] == "preference" for question in questions)
     held = task.instances.filter(removed_at=None).order_by("pk")[:50] if task.pk else []
     fitting = (one for one in held if not pairs_only or len(one.completions) == 2)
-    return next(fitting, None) or sample_instance(2 if pairs_only else 4)
+    missing = any(question.get("allow_missing") for question in questions)
+    return next(fitting, None) or sample_instance(2 if pairs_only else 4, passages=missing)
 
 
 def _checked(request: HttpRequest, task: Task, questions: list[dict[str, Any]], room: str) -> JsonResponse:

@@ -67,9 +67,10 @@ def put_to_use(task: Task, version: int, asked: int, *, actor: User, accept_misf
 
     Raises QuestionsChanged when the draft or the task's questions are others by now, InvalidInput, AnswersMisfit.
     """
-    draft = QuestionsDraft.objects.select_for_update().filter(task=task, version=version).first()
-    if draft is None or asked != task.questions_version:
+    now = Task.objects.select_for_update().get(pk=task.pk)
+    draft = QuestionsDraft.objects.filter(task=now, version=version).first()
+    if draft is None or asked != now.questions_version:
         raise QuestionsChanged
-    changed = tasks.edit_task(task, actor=actor, accept_misfits=accept_misfits, questions=draft.questions)
+    changed = tasks.edit_task(now, actor=actor, accept_misfits=accept_misfits, questions=draft.questions)
     draft.delete()
     return changed

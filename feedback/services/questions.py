@@ -15,7 +15,7 @@ from ..models import Annotation, Assignment, AssignmentState, QuestionsVersion, 
 from ..question_changes import carry_over, same_form
 from ..questions import InvalidAnswer, InvalidQuestions, Question, parse_questions
 
-COUNTED = 50_000
+COUNTED = 20_000  # annotations read to say what a change means, while somebody waits
 Change = Literal["same", "reworded", "changed", "new", "removed"]
 
 
@@ -50,6 +50,11 @@ class Impact:
     annotations: int
     total: int
     lent: int
+
+    @property
+    def unchecked(self) -> int:
+        """Annotations that were not looked at although a question changed its form."""
+        return self.total - self.annotations if any(one.change == "changed" for one in self.questions) else 0
 
     @property
     def misfits(self) -> dict[str, int]:
@@ -134,11 +139,14 @@ def keep_readable(task: Task, questions: list[dict[str, Any]], *, accept_misfits
     }
     if changed:
         raise InvalidInput("The questions are not right.", errors=changed)
-    misfits = {} if accept_misfits else impact_of(task, questions).misfits
+    if accept_misfits:
+        return
+    impact = impact_of(task, questions)
+    misfits = {name: f"{count:,} stored answers no longer fit." for name, count in impact.misfits.items()}
+    if impact.unchecked:
+        misfits["questions"] = f"{impact.unchecked:,} older annotations were not looked at."
     if misfits:
-        raise AnswersMisfit(
-            errors={name: f"{count:,} stored answers no longer fit." for name, count in misfits.items()}
-        )
+        raise AnswersMisfit(errors=misfits)
 
 
 def write_version(task: Task, number: int, questions: list[dict[str, Any]], *, actor: User) -> QuestionsVersion:

@@ -257,3 +257,51 @@ def test_a_draft_that_is_not_right_has_no_preview_yet(cast: Cast, browser: Any) 
     client = browser(cast.manager)
     client.post(url(cast, "question-open"), opened(cast, title=""))
     assert "not right yet" in client.get(url(cast, "task-preview-room")).content.decode()
+
+
+def test_the_annotator_is_told_what_a_change_put_aside(cast: Cast, browser: Any) -> None:
+    tasks.edit_task(cast.task, actor=cast.owner, questions=[*QUESTIONS, TOPIC])
+    cast.task.refresh_from_db()
+    lent = queue.next_assignment(cast.task, cast.annotator)
+    said = {"overall": {"value": "tie"}, "topic": {"values": ["law"]}}
+    queue.save_draft(lent, version=0, answers=said, active_ms=0)
+    tasks.edit_task(cast.task, actor=cast.owner, questions=QUESTIONS)
+    response = browser(cast.annotator).get(reverse("work", args=[cast.task.public_id]))
+    assert response.context["set_aside"] == [("topic", json.dumps(said["topic"], indent=2))]
+    data = room_data(response)
+    assert data["draft"]["answers"] == {"overall": {"value": "tie"}}
+    assert [question["name"] for question in data["questions"]] == ["overall"]
+
+
+def test_an_answer_is_changed_under_the_present_questions(cast: Cast, browser: Any) -> None:
+    tasks.edit_task(cast.task, actor=cast.owner, questions=[*QUESTIONS, TOPIC])
+    cast.task.refresh_from_db()
+    lent = queue.next_assignment(cast.task, cast.annotator)
+    said = {"overall": {"value": "tie"}, "topic": {"values": ["law"]}}
+    annotation, _ = queue.submit(lent, submission_id=uuid4(), answers=said, active_ms=0)
+    tasks.edit_task(cast.task, actor=cast.owner, questions=[*QUESTIONS, TOPIC | {"name": "field"}])
+    client, page = browser(cast.annotator), reverse("annotation-edit", args=[annotation.public_id])
+    data = room_data(client.get(page))
+    assert [question["name"] for question in data["questions"]] == ["overall", "field"]
+    assert set(data["draft"]["answers"]) == {"overall"}
+    changed = {"overall": {"value": "tie"}, "field": {"values": ["law"]}}
+    body = {"submission_id": str(uuid4()), "answers": changed, "active_ms": 0}
+    assert client.post(page, body, content_type="application/json").status_code == 200
+    annotation.refresh_from_db()
+    assert (annotation.questions_version, set(annotation.answers)) == (3, {"overall", "field"})
+
+
+def test_hostile_words_are_text_on_every_page_of_the_builder(cast: Cast, browser: Any) -> None:
+    payload = '"><img src=x onerror=alert(1)>'
+    client = browser(cast.manager)
+    client.post(url(cast, "question-open"), opened(cast, title=payload, description=payload, reasons=payload))
+    pages = [url(cast, name) for name in ("task-questions", "questions-json", "questions-review", "task-preview-room")]
+    for page in pages:
+        body = client.get(page).content.decode()
+        assert "onerror" in body
+        assert "<img src=x" not in body
+    drafts.put_to_use(cast.task, 1, 1, actor=cast.owner)
+    assert (
+        "<img src=x"
+        not in client.get(reverse("task", args=[cast.project.public_id, cast.task.public_id])).content.decode()
+    )

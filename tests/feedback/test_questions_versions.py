@@ -89,6 +89,20 @@ def test_a_change_that_breaks_answers_needs_a_word(cast: Cast) -> None:
     assert kept.answers["topic"]["values"] == ["law"]
 
 
+def test_a_change_that_was_not_checked_against_all_answers_needs_a_word(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(cast, BOTH)
+    label(cast, topic={"values": ["law"]})
+    label(cast, topic={"values": ["law"]})
+    monkeypatch.setattr(questions, "COUNTED", 1)
+    wider = [*QUESTIONS, TOPIC | {"options": ["maths", "law", "art"]}]
+    with pytest.raises(AnswersMisfit) as error:
+        ask(cast, wider)
+    assert error.value.errors == {"questions": "1 older annotations were not looked at."}
+    ask(cast, [QUESTIONS[0] | {"title": "Which one?"}, TOPIC])  # in other words only: nothing to check
+
+
 def test_another_kind_under_the_same_name_is_refused_even_so(cast: Cast) -> None:
     label(cast)
     with pytest.raises(InvalidInput, match="not right"):
