@@ -302,12 +302,22 @@ def history_rows(annotations: Iterable[Annotation], editable: set[int]) -> list[
 def summary(annotation: Annotation, before: dict[str, Any] | None = None) -> str:
     """What an annotation says, or said ``before``, in the letters its annotator saw: ``A is clearly better``."""
     answers = annotation.answers if before is None else before
-    swapped = list(annotation.order[:1]) == [1]
     for answer in answers.values():
-        if "value" in answer:
-            return words_of(str(answer["value"]), swapped=swapped)
+        if words := _in_short(answer, annotation.order):
+            return words
     count = len(answers)
     return ngettext("%(n)s answer", "%(n)s answers", count) % {"n": count}
+
+
+def _in_short(answer: dict[str, Any], order: Sequence[int]) -> str:
+    """A preference, ranking or choice in a few words; other answers have no short form."""
+    if "value" in answer:
+        return words_of(str(answer["value"]), swapped=list(order[:1]) == [1])
+    if "groups" in answer:
+        letter = {index: LETTERS[position] for position, index in enumerate(order)}
+        tiers = (sorted(letter.get(index, LETTERS[index]) for index in group) for group in answer["groups"])
+        return " > ".join(" = ".join(tier) for tier in tiers)
+    return ", ".join(answer.get("values", []))
 
 
 def words_of(value: str, *, swapped: bool = False) -> str:

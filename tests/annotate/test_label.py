@@ -343,3 +343,54 @@ def test_cards_to_rank_show_words_beside_texts_that_are_placed_for_spans(cast: C
     body = browser(cast.annotator).get(reverse("work", args=[task.public_id])).content.decode()
     shown = re.findall(r'<span class="rank-snippet"[^>]*>(.*?)</span>', body)
     assert sorted(shown) == [escape(text[:120]), "Kurz."]
+
+
+RANKING = {"kind": "ranking", "name": "order", "title": "Put them in order"}
+
+
+def of_three(cast: Cast, questions: list[dict[str, Any]]) -> Any:
+    """An open task of these questions with one instance of three completions."""
+    task = tasks.create_task(cast.project, "Three", questions, actor=cast.owner)
+    texts = [{"content": f"Text {n}"} for n in range(3)]
+    prompt = [{"role": "user", "content": "Why?"}]
+    Instance.objects.create(task=task, external_id="t", prompt=prompt, completions=texts, open_slots=1)
+    tasks.open_task(task, actor=cast.owner)
+    return task
+
+
+def test_a_preference_is_not_asked_of_three_completions_and_the_page_says_so(cast: Cast, browser: Any) -> None:
+    client = browser(cast.annotator)
+    task = of_three(cast, [*cast.task.questions, RANKING])
+    page = client.get(f"/label/{task.public_id}/")
+    assert "This compares two completions, and this instance has 3" in page.content.decode()
+    assert 'data-question="overall"' not in page.content.decode()
+    url = page_data(page)["urls"]["submit"]
+    ranked = {"order": {"groups": [[2], [0, 1]], "unacceptable": []}}
+    refused = post(client, url, submission(ranked | ANSWER))
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == {"overall": "a preference needs 2 completions, this instance has 3"}
+    assert post(client, url, submission(ranked)).status_code == 201
+    annotation = Annotation.objects.get(task=task)
+    assert annotation.answers == ranked
+    letters = [chr(ord("A") + annotation.order.index(index)) for index in range(3)]
+    told = f"{letters[2]} > {' = '.join(sorted(letters[:2]))}"
+    assert escape(told) in client.get("/label/history/").content.decode()
+
+
+def test_an_instance_of_which_nothing_is_asked_can_only_be_skipped(cast: Cast, browser: Any) -> None:
+    client = browser(cast.annotator)
+    task = of_three(cast, cast.task.questions)
+    page = client.get(f"/label/{task.public_id}/")
+    assert "skip the instance, or flag it as broken" in page.content.decode()
+    refused = post(client, page_data(page)["urls"]["submit"], submission({}))
+    assert refused.status_code == 422
+    assert refused.json()["errors"] == {"answers": "nothing is asked of this instance; skip it"}
+    assert not Annotation.objects.filter(task=task).exists()
+
+
+def test_each_kind_explains_its_keys_once(cast: Cast, browser: Any) -> None:
+    again = {**RANKING, "name": "second"}
+    task = of_three(cast, [RANKING, again])
+    page = browser(cast.annotator).get(f"/label/{task.public_id}/").content.decode()
+    assert page.count("Give A to I the next rank, or take it back") == 1
+    assert page.count("data-card=") == 6
