@@ -32,6 +32,7 @@ from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
 from pygments.util import ClassNotFound  # type: ignore[import-untyped]
 
+from . import formulas as maths
 from .sourcemap import Place, Unplaced, columns, ending, place, raw_places
 
 MAX_HIGHLIGHTED = 20_000
@@ -53,7 +54,7 @@ _PLACED_ATTRIBUTES = _ATTRIBUTES | {"span": {"class", "data-at", "data-to"}}
 _FORMATTER = HtmlFormatter(nowrap=True)
 
 
-def _markdown(linkify: bool) -> MarkdownIt:
+def _markdown(linkify: bool, *, formulas: bool = False) -> MarkdownIt:
     parser = MarkdownIt("gfm-like", {"html": False, "linkify": linkify})
     parser.validateLink = lambda url: bool(_LINK.match(url))  # type: ignore[method-assign]
     # links only where the source shows an address: "README.md" and "Mr.Smith" are words
@@ -66,6 +67,8 @@ def _markdown(linkify: bool) -> MarkdownIt:
     parser.disable("text_join")  # keeps apart what is shown as written from escapes and entities
     for kind, shown in _RULES.items():
         parser.add_render_rule(kind, shown)
+    if formulas:
+        maths.read_formulas(parser)
     return parser
 
 
@@ -176,18 +179,20 @@ class _Rendered:
 
 
 _PARSER, _PARSER_WITHOUT_BARE_LINKS = _markdown(True), _markdown(False)
+_PARSER_OF_FORMULAS = _markdown(True, formulas=True)
 _RENDERED = _Rendered()
 
 
 def render(text: str) -> SafeString:
     """Safe HTML of ``text``. Never raises for any string; a text too long for markdown is shown as written."""
-    return _kept(text, b"", _clean)
+    return _kept(text, b"", _clean_with_formulas)
 
 
 def render_placed(text: str) -> SafeString:
     """Safe HTML of ``text`` that says where each piece stands in it (see above), so that spans can be marked and shown.
 
-    When that cannot be proven for all of the text, the HTML is that of :func:`render`, without any ``data-at``.
+    Formulas stand as they are written. When the places cannot be proven for all of the text, the HTML is that of
+    :func:`render`, without any ``data-at``.
     """
     return _kept(text, b"placed", _clean_placed)
 
@@ -216,6 +221,13 @@ def _clean(text: str) -> str:
     return _washed(str(_parser(text).render(text, {})), _ATTRIBUTES)
 
 
+def _clean_with_formulas(text: str) -> str:
+    marked = "$" in text or "\\" in text
+    if not marked or len(text) > MAX_MARKDOWN or text.count("://") > MAX_ADDRESSES:
+        return _clean(text)
+    return _washed(str(_PARSER_OF_FORMULAS.render(text, {})), _ATTRIBUTES)
+
+
 def _clean_placed(text: str) -> str:
     if len(text) > MAX_MARKDOWN:
         return _washed(f'<pre class="raw">{raw_placed(text)}</pre>', _PLACED_ATTRIBUTES)
@@ -231,9 +243,9 @@ def _clean_placed(text: str) -> str:
 def _washed(html: str, attributes: dict[str, set[str]]) -> str:
     return nh3.clean(
         html,
-        tags=_TAGS,
+        tags=_TAGS | maths.TAGS,
         clean_content_tags={"script", "style"},
-        attributes=attributes,
+        attributes=attributes | maths.ATTRIBUTES,
         url_schemes={"http", "https", "mailto"},
         url_relative="deny",
         link_rel="noopener noreferrer nofollow",

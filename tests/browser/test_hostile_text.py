@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from annotate.formulas import TAGS
 from tests.annotate.routes import routes
 from tests.browser.payloads import PAYLOADS, X, short
 from tests.browser.visiting import Visitors, eventually
@@ -32,7 +33,8 @@ INTRUDERS = """() => {
             if (element.closest('.prose > *') && ours) found.push(`in a text: ${element.tagName} ${name}=${value}`);
         }
     }
-    const odd = 'iframe, object, embed, base, math, video, audio, marquee, meta[http-equiv], main style, main link';
+    const odd = `math :not(MATHML), math [href], iframe, object, embed, base, video, audio,
+        marquee, meta[http-equiv], main style, main link`;
     for (const element of document.querySelectorAll(odd)) found.push(element.outerHTML.slice(0, 200));
     for (const script of document.scripts) {
         const data = script.type === 'application/json';
@@ -40,7 +42,7 @@ INTRUDERS = """() => {
     }
     if (window.__xss !== undefined) found.push('a script ran');
     return found;
-}"""
+}""".replace("MATHML", ", ".join(sorted(TAGS)))
 
 
 class Hostile:
