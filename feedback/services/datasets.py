@@ -297,7 +297,7 @@ def card_of(version: DatasetVersion, pool: Pool) -> dict[str, Any]:
         "guideline_versions": sorted(tally.guidelines),
         "question_versions": sorted(tally.question_versions),
         "annotators": _annotators(pool),
-        "agreement": pool.agreement(),
+        "agreement": pool.agreement() if pool.question else [],
         **share,
         **_rules(pool),
         "consent": "not recorded",

@@ -257,7 +257,7 @@ def test_the_card_of_a_task_that_compares_nothing(cast: Cast) -> None:
     record(task, [Recorded(instance, annotator, Said("ann", "human", {"errors": {"spans": [], "missing": []}}))])
     card = frozen(cast, task, "spans").card
     assert card["aggregation"] == "none: nothing is compared, every annotation stands for itself"
-    assert (card["human_share"], card["counts"]["not_a_preference"]) == (1.0, 0)
+    assert (card["human_share"], card["counts"]["not_a_preference"], card["agreement"]) == (1.0, 0, [])
     assert not any("pair" in note for note in card["notes"])
 
 
