@@ -114,6 +114,11 @@ urlpatterns = [
     path("p/<uuid:project>/comments/<uuid:comment>/resolve/", comments.comment_resolve, name="comment-resolve"),
     path("p/<uuid:project>/comments/<uuid:comment>/reopen/", comments.comment_reopen, name="comment-reopen"),
     path("p/<uuid:project>/flags/<uuid:flag>/decide/", instance.flag_decide, name="flag-decide"),
+    path(
+        "p/<uuid:project>/assignments/<uuid:assignment>/requeue/",
+        instance.assignment_requeue,
+        name="assignment-requeue",
+    ),
     path("p/<uuid:project>/adjudication/", adjudication.adjudication, name="adjudication"),
     path("p/<uuid:project>/adjudication/<uuid:instance>/", adjudication.adjudicate, name="adjudicate"),
     path("p/<uuid:project>/adjudication/<uuid:instance>/take/", adjudication.take, name="adjudication-take"),

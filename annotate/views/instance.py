@@ -92,6 +92,7 @@ def _said(voice: comparing.Voice, *, names: bool) -> dict[str, Any]:
         "seconds": round(one.active_ms / 1000) if one.active_ms else None,
         "judge": _judged(one.details) if one.source == "judge" else None,
         "rationale": one.details.get("rationale", ""),
+        "assignment": one.assignment,
         "earlier": [_earlier(voice, revision, names=names) for revision in one.revisions.all()],
     }
 
@@ -150,4 +151,15 @@ def flag_decide(request: HttpRequest, project: Project, flag: UUID) -> HttpRespo
     note, action = request.POST.get("note", ""), request.POST.get("action", "")
     decision = flagging.decide(row, action, actor=user_of(request), note=note)
     messages.success(request, f"{gettext('Flag settled')}: {decision.get_action_display().lower()}.")
+    return HttpResponseRedirect(reverse("instance", args=[project.public_id, row.instance.public_id]))
+
+
+@require_POST
+@in_project("review")
+def assignment_requeue(request: HttpRequest, project: Project, assignment: UUID) -> HttpResponse:
+    """Give an instance to somebody else: what one person was lent or answered no longer counts."""
+    rows = Assignment.objects.filter(task__project=project).select_related("task__project", "instance", "annotator")
+    row = get_object_or_404(rows, public_id=assignment)
+    queue.requeue(row, reason=request.POST.get("reason", ""), actor=user_of(request))
+    messages.success(request, gettext("Somebody else gets this instance. What was said is kept, and no longer counts."))
     return HttpResponseRedirect(reverse("instance", args=[project.public_id, row.instance.public_id]))

@@ -54,7 +54,7 @@ def standing(instance: Instance) -> Adjudication | None:
 
 def votes_on(instance: Instance) -> QuerySet[Annotation]:
     """What a reviewer sees: every live annotation, people first."""
-    return instance.annotations.live().select_related("annotator", "guideline").order_by("source", "pk")  # type: ignore[attr-defined, no-any-return]
+    return instance.annotations.live().select_related("annotator", "guideline", "assignment").order_by("source", "pk")  # type: ignore[attr-defined, no-any-return]
 
 
 def take(instance: Instance, vote: Annotation, *, actor: User, reason: str, blind: bool = True) -> Adjudication:

@@ -100,6 +100,20 @@ def test_what_was_held_as_harmful_is_shown_again(cast: Cast, browser: Any) -> No
     assert queue.next_assignment(cast.task, cast.reviewer).instance_id == lent.instance_id
 
 
+def test_an_instance_is_given_to_somebody_else(cast: Cast, browser: Any) -> None:
+    instance = labelled(cast, cast.annotator)
+    assignment = instance.assignments.get()
+    address = url(cast, "assignment-requeue", assignment.public_id)
+    assert browser(cast.viewer).post(address, {"reason": "x"}).status_code == 403
+    client = browser(cast.reviewer)
+    assert "Give to somebody else" in client.get(url(cast, "instance", instance.public_id)).content.decode()
+    assert client.post(address, {"reason": " "}).status_code == 422
+    assert client.post(address, {"reason": "It was guessed."}).status_code == 302
+    assert not instance.annotations.live().exists()
+    assert queue.next_assignment(cast.task, cast.reviewer).instance_id == instance.pk
+    assert client.post(address, {"reason": "again"}).status_code == 409
+
+
 # comments
 
 

@@ -50,7 +50,7 @@ NO_PAGES = {
     *("task-export", "task-preview-answer", "preset-answer", "questions-discard", "questions-preset"),
     *("question-keep", "question-open", "question-add", "question-duplicate", "question-move", "question-remove"),
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),
-    *("instances-change", "flag-decide", "adjudication-take", "adjudication-undo"),
+    *("instances-change", "assignment-requeue", "flag-decide", "adjudication-take", "adjudication-undo"),
     *("comment-add", "comment-edit", "comment-delete", "comment-resolve", "comment-reopen"),
     *("pilot-start", "plan-apply", "plan-again", "plan-preview", "judge-run", "judge-retire"),
     *("dataset-file", "run-metrics", "run-log", "run-cancel", "run-resume", "model-file", "job-part", "job-cancel"),
