@@ -35,6 +35,11 @@ class Order:
         """Whether rows need the counts of ``finding.with_counts`` to be put in this order."""
         return self.column in _COUNTED
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The columns of the table that this order reads, besides the key."""
+        return () if self.counts or self.column == "pk" else (self.column,)
+
     def sorted(self, rows: QuerySet[Row], *, backwards: bool = False) -> QuerySet[Row]:
         sign = "-" if self.descending != backwards else ""
         return rows.order_by(f"{sign}{self.column}", *([f"{sign}pk"] if self.column != "pk" else []))

@@ -202,7 +202,7 @@ def test_the_list_asks_the_database_the_same_number_of_times(cast: Cast, django_
         say(cast, one, "tie", "ann")
     client = logged_in(cast.viewer)
     listing(cast, client)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         listing(cast, client)
 
 
