@@ -27,7 +27,7 @@ EMPTY = (
 )
 OF_A_PROJECT = (
     *EMPTY,
-    *("task", "task-edit", "task-questions", "questions-json", "questions-review", "task-preview", "preset"),
+    *("task", "task-edit", "task-questions", "questions-json", "questions-review", "task-preview", "preset", "media"),
     *("task-preview-room", "preset-room", "instance", "import", "plan-create", "plan", "judge-edit"),
     *("dataset-create", "dataset", "run", "model"),
     *("adjudication", "adjudicate", "adjudication-answer", "thread"),
@@ -47,7 +47,7 @@ NO_PAGES = {
         "task-open",
         "task-close",
     ),
-    *("task-export", "task-preview-answer", "preset-answer", "questions-discard", "questions-preset"),
+    *("media-file", "task-export", "task-preview-answer", "preset-answer", "questions-discard", "questions-preset"),
     *("question-keep", "question-open", "question-add", "question-duplicate", "question-move", "question-remove"),
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),
     *("instances-change", "assignment-requeue", "flag-decide", "adjudication-take", "adjudication-undo"),
