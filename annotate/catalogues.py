@@ -16,6 +16,7 @@ from babel.messages.extract import extract
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from django.conf import settings
+from django.utils import translation
 from django.utils.translation.template import templatize
 
 from feedback.exceptions import FeedbackError
@@ -32,7 +33,7 @@ TEMPLATES = (
     *("people/invitation.html", "tokens/login_link.html", "projects/projects.html", "components/*.html"),
 )
 OF_THE_CONTROL_ROOM = {"_bars.html", "_budget.html", "_chart.html", "_job.html", "_rail.html", "_task_picker.html"}
-PYTHON = ("annotate/views/label.py", "annotate/views/reading.py", "annotate/views/account.py", "feedback/services/*.py")
+PYTHON = ("annotate/keys.py", *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "account")))
 SCRIPTS = ("annotate/static/js/**/*.js",)
 MARKERS: dict[str, dict[str, Any]] = {
     "django": {
@@ -57,7 +58,9 @@ def catalogue_path(language: str, domain: str) -> Path:
 def template_of(domain: str) -> Catalog:
     """Everything of one domain that there is to translate, without translations."""
     catalogue = Catalog(domain=domain, fuzzy=False)
-    for place, words, context in sorted(_scripts() if domain == "djangojs" else _pages(), key=str):
+    with translation.override("en"):
+        found = sorted(_scripts() if domain == "djangojs" else _pages(), key=str)
+    for place, words, context in found:
         braces = ["python-brace-format"] if domain == "djangojs" and "{" in str(words) else []
         catalogue.add(words, locations=[(place, 0)], context=context, flags=braces)
     return catalogue

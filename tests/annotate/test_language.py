@@ -98,3 +98,11 @@ def test_arabic_counts_in_six_forms() -> None:
     with override("ar"):
         said = [ngettext("%(n)s word", "%(n)s words", n) % {"n": n} for n in (0, 1, 2, 3, 11, 100)]
     assert said == ["لا كلمات", "كلمة واحدة", "كلمتان", "3 كلمات", "11 كلمة", "100 كلمة"]
+
+
+@pytest.mark.parametrize(("language", "domain"), BOTH)
+def test_every_word_of_the_annotators_pages_is_translated(language: str, domain: str) -> None:
+    wanted = {(message.id, message.context) for message in catalogues.template_of(domain) if message.id}
+    catalogue = catalogues.read(language, domain)
+    assert wanted == {(message.id, message.context) for message in catalogue if message.id}, "run manage.py catalogues"
+    assert catalogues.untranslated(catalogue) == []

@@ -35,7 +35,10 @@ INTRUDERS = """() => {
     }
     const odd = `math :not(MATHML), math [href], iframe, object, embed, base, video, audio,
         marquee, meta[http-equiv], main style, main link`;
-    for (const element of document.querySelectorAll(odd)) found.push(element.outerHTML.slice(0, 200));
+    const preview = 'iframe[src^="/p/"][src$="/preview/room/"]'; // the builder's own
+    for (const element of document.querySelectorAll(odd)) {
+        if (!element.matches(preview)) found.push(element.outerHTML.slice(0, 200));
+    }
     for (const script of document.scripts) {
         const data = script.type === 'application/json';
         if (!data && !script.src.startsWith(`${location.origin}/static/`)) found.push(script.outerHTML.slice(0, 200));
