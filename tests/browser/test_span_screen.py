@@ -78,6 +78,9 @@ def test_a_span_is_edited_and_deleted_from_the_list_and_in_the_text(visitors: Vi
     page.keyboard.press("Delete")
     expect(popover).to_be_hidden()
     page.locator("li", has_text="two").get_by_role("button", name="Delete span").click()
+    page.get_by_role("button", name="Undo").last.click()
+    assert painted(page) == {("span-3", "bold wörds"): 1, ("span-3", "two"): 1}
+    page.locator("li", has_text="two").get_by_role("button", name="Delete span").click()
     assert painted(page) == {("span-3", "bold wörds"): 1}
     submit(page)
     changed = span(MIXED, "bold wörds", 0, 2, severity="major", comment="Not bold")

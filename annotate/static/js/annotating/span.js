@@ -183,13 +183,17 @@ export class Span extends Control {
     const isNew = !span.type;
     Object.assign(span, fields);
     if (isNew) {
-      const spans = this.of(span.target);
-      spans.splice(spans.filter((other) => byPlace(other, span) <= 0).length, 0, span);
+      this.insert(span);
       announce(t("Marked as {type}: {words}", { type: span.type, words: this.room.quote(span) }));
     }
     this.paint(span);
     this.list.draw(span.target, this.of(span.target));
     this.changed();
+  }
+
+  insert(span) {
+    const spans = this.of(span.target);
+    spans.splice(spans.filter((other) => byPlace(other, span) <= 0).length, 0, span);
   }
 
   /** Close what was open; the keyboard goes on in the text where it was. */
@@ -214,7 +218,17 @@ export class Span extends Control {
     this.painting.erase(span);
     this.point(null);
     this.list.draw(span.target, spans);
-    announce(t("Span deleted"));
+    const undo = { label: t("Undo"), run: () => this.restore(span, toast) };
+    const toast = toasts.show(t("Span deleted"), { action: undo });
+    this.changed();
+  }
+
+  restore(span, toast) {
+    toast.remove();
+    if (this.signal.aborted) return; // another instance is on screen
+    this.insert(span);
+    this.paint(span);
+    this.list.draw(span.target, this.of(span.target));
     this.changed();
   }
 }
