@@ -70,7 +70,7 @@ class Waveform {
   }
 
   draw() {
-    const { canvas, audio, peaks } = this;
+    const { canvas, audio } = this;
     const duration = Number.isFinite(audio.duration) ? audio.duration : 0;
     const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((size) => Math.round(size * devicePixelRatio));
     if (!width) return;
@@ -80,11 +80,12 @@ class Waveform {
     canvas.setAttribute("aria-valuetext", `${clock(audio.currentTime)} / ${clock(duration)}`);
     const style = getComputedStyle(canvas);
     const pen = canvas.getContext("2d");
-    const bar = width / COLUMNS;
+    const peaks = narrowed(this.peaks, Math.floor(width / (3 * devicePixelRatio)));
+    const bar = width / peaks.length;
     const played = duration ? audio.currentTime / duration : 0;
-    for (let i = 0; i < COLUMNS; i++) {
-      const tall = Math.max(devicePixelRatio, (peaks[i] ?? 0) * height);
-      pen.fillStyle = i / COLUMNS < played ? style.accentColor : style.color;
+    for (const [i, peak] of peaks.entries()) {
+      const tall = Math.max(devicePixelRatio, peak * height);
+      pen.fillStyle = i / peaks.length < played ? style.accentColor : style.color;
       pen.fillRect(i * bar, (height - tall) / 2, Math.max(1, bar * 0.7), tall);
     }
   }
@@ -100,6 +101,16 @@ function peaksOf(samples) {
   });
   const loudest = Math.max(...peaks) || 1;
   return peaks.map((peak) => peak / loudest);
+}
+
+/* As many bars as there is room for, each as tall as the tallest that it stands for. */
+function narrowed(peaks, most) {
+  const bars = new Array(Math.max(1, Math.min(COLUMNS, most))).fill(0);
+  for (const [i, peak] of peaks.entries()) {
+    const bar = Math.floor((i * bars.length) / peaks.length);
+    bars[bar] = Math.max(bars[bar], peak);
+  }
+  return bars;
 }
 
 function clock(seconds) {
