@@ -75,7 +75,7 @@ def _page(request: HttpRequest, task: Task) -> dict[str, Any]:
     found, order = found_by(request.GET, task)
     before, after = _anchor(request, task, "before"), _anchor(request, task, "after")
     # sorted by key and column alone: with texts and counts in every row a sort would carry them all
-    slim = (finding.with_counts(found) if order.counts else found).only("public_id", *order.stored)
+    slim = (finding.with_counts(found) if order.counts else found).only("public_id", "task_id", *order.stored)
     leaf = leafing.leaf(slim, order, PAGE, anchor=before or after, backwards=before is not None)
     total = found.order_by()[: MOST_COUNTED + 1].count()
     query = query_of(request.GET)
