@@ -175,7 +175,8 @@ class Instance(models.Model):
 
     ``prompt`` is a list of ``{"role", "content"}``; ``completions`` a list of ``{"content", "model"}`` whose index is
     how answers name a completion. ``open_slots`` counts the annotations people may still begin: lending takes one,
-    an expired lease or a skip gives it back, and then ``returned`` says as which of the task's returns. ``lang`` (a
+    an expired lease or a skip gives it back (unless one is ``owed``, since the overlap was lowered below what was taken
+    already), and then ``returned`` says as which of the task's returns. ``lang`` (a
     language tag) and ``skill`` are what a person must read and have; empty asks nothing. ``held_at``: reported as
     harmful, and shown to nobody until a reviewer has looked.
     ``searchable``: the full-text index holds its texts (``searching``).
@@ -191,6 +192,7 @@ class Instance(models.Model):
     source = models.CharField(max_length=80, blank=True)
     prompt_hash = models.CharField(max_length=64)
     open_slots = models.PositiveSmallIntegerField(default=0)
+    owed = models.PositiveSmallIntegerField(default=0, db_default=0)
     priority = models.SmallIntegerField(default=0)
     returned = models.PositiveBigIntegerField(null=True, blank=True)
     lang = models.CharField(max_length=35, blank=True, default="", db_default="")

@@ -125,7 +125,9 @@ def _follow_overlap(task: Task, overlap: int) -> None:
         .values("count")
     )
     left = Value(overlap) - Coalesce(Subquery(taken, output_field=IntegerField()), Value(0))
-    Instance.objects.filter(task=task).update(open_slots=Greatest(left, Value(0)))
+    Instance.objects.filter(task=task).update(
+        open_slots=Greatest(left, Value(0)), owed=Greatest(Value(0) - left, Value(0))
+    )
 
 
 def open_task(task: Task, *, actor: User) -> None:

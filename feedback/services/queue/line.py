@@ -159,9 +159,11 @@ def give_back(instance_id: int) -> None:
     Instance.objects.filter(pk=instance_id).update(open_slots=F("open_slots") + 1)
 
 
-def come_back(task_id: int, instance_id: int, *, slots: int = 1) -> None:
-    """Give slots back, as the return drawn by ``number_return`` in this transaction."""
-    Instance.objects.filter(pk=instance_id).update(open_slots=F("open_slots") + slots, returned=number_of(task_id))
+def come_back(task_id: int, instance_id: int) -> None:
+    """Give a slot back, as the return drawn by ``number_return`` in this transaction; one that is owed stays closed."""
+    row = Instance.objects.filter(pk=instance_id)
+    if not row.filter(owed__gt=0).update(owed=F("owed") - 1):
+        row.update(open_slots=F("open_slots") + 1, returned=number_of(task_id))
 
 
 def number_of(task_id: int) -> Subquery:

@@ -20,7 +20,7 @@ from ...models import (
     User,
 )
 from .. import budget, payments
-from .line import come_back, number_return
+from .line import come_back, number_of, number_return
 from .places import count_done
 
 SKIP_REASONS = {
@@ -71,9 +71,9 @@ def _hand_back(
 def release(instance: Instance, *, actor: User) -> None:
     """Show an instance that was held as harmful again: a reviewer has looked. Raises WrongState when it is not held."""
     number_return(instance.task_id)
-    if not Instance.objects.filter(pk=instance.pk, held_at__isnull=False).update(held_at=None):
+    held = Instance.objects.filter(pk=instance.pk, held_at__isnull=False)
+    if not held.update(held_at=None, returned=number_of(instance.task_id)):
         raise WrongState("This instance is not held back.")
-    come_back(instance.task_id, instance.pk, slots=0)
     project = instance.task.project
     AuditEvent.write("instance.release", actor=actor, project=project, subject=instance.external_id)
 
