@@ -110,11 +110,13 @@ class Size:
     rows: int
     length: int = 96
     vocabulary: int = 2048
+    heads: int = 4
 
 
 DEFAULT = Size(hidden=128, layers=4, steps=400, texts=6000, rows=16)
 QUICK = Size(hidden=64, layers=2, steps=60, texts=1200, rows=8)
-FROM_TEXTS = Size(hidden=64, layers=2, steps=200, texts=0, rows=16, vocabulary=4096)
+# one head: over long texts on a CPU, attention costs what its heads cost
+FROM_TEXTS = Size(hidden=64, layers=2, steps=200, texts=0, rows=16, vocabulary=4096, heads=1)
 
 
 def question(generator: np.random.Generator) -> tuple[str, str]:
@@ -244,8 +246,8 @@ def make_model(vocabulary: int, eos: int, pad: int, size: Size) -> "PreTrainedMo
         hidden_size=size.hidden,
         intermediate_size=round(size.hidden * 8 / 3 / 8) * 8,
         num_hidden_layers=size.layers,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
         bos_token_id=None,

@@ -56,6 +56,7 @@ def davidson(
     for _ in range(max_iterations):
         gradient, hessian = games.derivatives(parameters, ridge)
         step: Floats = np.linalg.solve(hessian, gradient).astype(np.float64)
+        step[: games.n] -= step[: games.n].mean()  # only differences count; along the rest a small ridge gives noise
         parameters = games.climb(parameters, step, ridge)
         if np.abs(step).max() < tolerance:
             converged = True

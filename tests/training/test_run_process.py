@@ -148,7 +148,7 @@ def test_a_cancelled_run_says_so_and_goes_on_when_started_again(tmp_path: Path) 
         ({"base_model": "/nowhere"}, "There is no model folder /nowhere", 0),
         ({"precision": "bf16"}, "bf16 needs a CUDA device", 0),
         ({"unknown": 1}, "unknown: extra inputs are not permitted", 0),
-        ({"learning_rate": 1e38, "max_grad_norm": 1e38}, "not finite", None),
+        ({"learning_rate": 10.0, "max_grad_norm": 1e6, "weight_decay": 10.0}, "not finite", None),
     ],
 )
 def test_a_run_that_fails_says_why_in_a_sentence(

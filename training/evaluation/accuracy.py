@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 
 _ALPHA = 0.05
 _Z = 1.959963984540054
-_FEW_PROMPTS = 30
+_FEW_PAIRS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def points(pairs: Sequence[ScoredPair]) -> Floats:
 def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 1000) -> dict[str, float | int | None]:
     """Exact accuracy k/N with a 95% bootstrap interval over prompts.
 
-    With fewer than 30 prompts a bootstrap is too narrow, and a point where all agree: the interval is then widened to
+    With fewer than 30 pairs a bootstrap is too narrow, and a point where all agree: the interval is then widened to
     Wilson's (1927) with prompts as trials.
 
     Returns `accuracy`, `correct` (k, may end in .5), `pairs` (N, without labelled ties), `label_ties`, `model_ties`,
@@ -50,7 +50,7 @@ def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 100
     decided = ~np.isnan(earned)
     kept, prompts = earned[decided], [pair.prompt_id for pair, use in zip(pairs, decided, strict=True) if use]
     low, high = bootstrap_interval(kept, prompts, seed=seed, resamples=resamples)
-    if low is not None and high is not None and len(set(prompts)) < _FEW_PROMPTS:
+    if low is not None and high is not None and len(kept) < _FEW_PAIRS:
         wilson = wilson_interval(float(kept.mean()), len(set(prompts)))
         low, high = min(low, wilson[0]), max(high, wilson[1])
     return {

@@ -24,7 +24,7 @@ from training.models import Run
 
 ADDRESS = "loop@localhost.localdomain"
 TRAINING = {
-    "max_length": 1536,
+    "max_length": 1024,
     "long_rows": "drop",
     "tokens_per_batch": 8192,
     "epochs": 1,
