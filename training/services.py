@@ -76,7 +76,7 @@ def start_run(
         job = jobs.enqueue(JobKind.TRAIN, project, params, actor=actor, idempotency_key=idempotency_key)
         if job.params["run"] != str(name):
             return _made_before(job.params, wishes)
-        Project.objects.select_for_update().get(pk=project.pk)  # numbers are given out one at a time
+        Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # numbers are given out one at a time
         last = Run.objects.filter(project=project).aggregate(last=Coalesce(Max("number"), 0))["last"]
         run = Run.objects.create(
             public_id=name,

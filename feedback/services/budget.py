@@ -20,7 +20,7 @@ def lock(task: Task) -> None:
 
     Slots of instances and their requests come after it.
     """
-    Budget.objects.select_for_update().get(pk=budget_of(task).pk)
+    Budget.objects.select_for_update(no_key=True).get(pk=budget_of(task).pk)
 
 
 def set_cap(task: Task, cap_micros: int, *, actor: User | None) -> Budget:

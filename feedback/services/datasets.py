@@ -89,7 +89,7 @@ def create_version(
     spec = spec if isinstance(spec, FreezeSpec) else parse_spec(spec)
     mix = _check_fit(task, spec)
     with transaction.atomic():
-        Task.objects.select_for_update().get(pk=task.pk)
+        Task.objects.select_for_update(no_key=True).get(pk=task.pk)
         before = _made_with(task, spec, idempotency_key)
         if before:
             return before

@@ -67,7 +67,7 @@ def put_to_use(task: Task, version: int, asked: int, *, actor: User, accept_misf
 
     Raises QuestionsChanged when the draft or the task's questions are others by now, InvalidInput, AnswersMisfit.
     """
-    now = Task.objects.select_for_update().get(pk=task.pk)
+    now = Task.objects.select_for_update(no_key=True).get(pk=task.pk)
     draft = QuestionsDraft.objects.filter(task=now, version=version).first()
     if draft is None or asked != now.questions_version:
         raise QuestionsChanged

@@ -44,7 +44,7 @@ def decide(flag: Assignment, action: str, *, actor: User, note: str = "") -> Fla
 
 def _apply(flag: Assignment, action: str, actor: User) -> None:
     queue.line.number_return(flag.task_id)  # before the instance is touched, as the line asks
-    instance = Instance.objects.select_for_update().get(pk=flag.instance_id)
+    instance = Instance.objects.select_for_update(no_key=True).get(pk=flag.instance_id)
     if action == FlagAction.REMOVED:
         Instance.objects.filter(pk=instance.pk, removed_at=None).update(removed_at=timezone.now())
         return

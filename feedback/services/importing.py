@@ -249,7 +249,7 @@ def start_import(
     project = batch.task.project
     params = {"batch": batch.pk, "import": str(batch.public_id), "skip_bad_rows": skip_bad_rows}
     with transaction.atomic():
-        ImportBatch.objects.select_for_update().get(pk=batch.pk)  # a double click queues one job
+        ImportBatch.objects.select_for_update(no_key=True).get(pk=batch.pk)  # a double click queues one job
         waiting = Job.objects.active().filter(project=project, kind=JobKind.IMPORT, params__batch=batch.pk).first()
         if waiting:
             return waiting

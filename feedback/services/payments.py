@@ -17,7 +17,7 @@ def open_request(task: Task, instance_id: int) -> AnnotationRequest | None:
     if not asked.exists():
         return None
     budget.lock(task)
-    return asked.select_for_update().first()
+    return asked.select_for_update(no_key=True).first()
 
 
 def pay(task: Task, request: AnnotationRequest) -> int:
@@ -34,7 +34,7 @@ def unpay(annotation: Annotation) -> None:
     """Ask for the annotation again: of the request that paid it, or of a later plan's that is open by now."""
     budget.lock(annotation.task)
     states = [RequestState.OPEN, RequestState.DONE]
-    asked = AnnotationRequest.objects.select_for_update().filter(
+    asked = AnnotationRequest.objects.select_for_update(no_key=True).filter(
         instance_id=annotation.instance_id, source=Source.HUMAN, state__in=states
     )
     newest_first = sorted(asked, key=lambda request: (request.state == RequestState.OPEN, request.pk), reverse=True)

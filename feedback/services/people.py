@@ -60,7 +60,7 @@ def remove_member(membership: Membership, *, actor: User) -> None:
 
 
 def _keep_an_owner(membership: Membership) -> None:
-    owners = Membership.objects.select_for_update().filter(project=membership.project, role=Role.OWNER)
+    owners = Membership.objects.select_for_update(no_key=True).filter(project=membership.project, role=Role.OWNER)
     if len(owners) < 2:
         raise WrongState("A project keeps at least one owner; make somebody else owner first.")
 
@@ -153,6 +153,6 @@ def revoke_token(token: ApiToken, *, actor: User) -> None:
 @transaction.atomic
 def prefer(user: User, name: str, value: Any) -> None:
     """Keep one preference of a person beside their others."""
-    current = User.objects.select_for_update().get(pk=user.pk)
+    current = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     user.preferences = current.preferences = {**current.preferences, name: value}
     current.save(update_fields=["preferences"])

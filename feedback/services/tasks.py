@@ -55,7 +55,7 @@ def create_task(
 def set_guideline(task: Task, text: str, *, actor: User) -> GuidelineVersion:
     """Add a guideline version; assignments lent from now on carry it."""
     with transaction.atomic():
-        last = task.guidelines.select_for_update().order_by("-number").first()
+        last = task.guidelines.select_for_update(no_key=True).order_by("-number").first()
         version = GuidelineVersion.objects.create(
             task=task, number=last.number + 1 if last else 1, text=text, created_by=actor
         )
@@ -82,7 +82,7 @@ def edit_task(task: Task, *, actor: User, accept_misfits: bool = False, **fields
 
 
 def _store(task: Task, fields: dict[str, Any], actor: User) -> None:
-    now = Task.objects.select_for_update().get(pk=task.pk)
+    now = Task.objects.select_for_update(no_key=True).get(pk=task.pk)
     if "questions" in fields and fields["questions"] != now.questions:
         fields["questions_version"] = now.questions_version + 1
         write_version(now, fields["questions_version"], fields["questions"], actor=actor)

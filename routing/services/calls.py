@@ -92,7 +92,7 @@ def wanted_calls(config: JudgeConfig, pair: Pair) -> dict[str, tuple[Order, int]
 
 def lock(judge: Judge, task: Task) -> None:
     """Serialise reservations of one judge and money of one task; call it first in the transaction that reserves."""
-    Judge.objects.select_for_update().get(pk=judge.pk)
+    Judge.objects.select_for_update(no_key=True).get(pk=judge.pk)
     budget.lock(task)
 
 

@@ -117,7 +117,7 @@ def edit_judge(judge: Judge, config: Mapping[str, Any], *, actor: User | None, a
     check_key_variable(variable)
     before, parsed = judge.parsed, checked_config(judge.name, judge.version, config)
     with transaction.atomic():
-        if not Judge.objects.select_for_update().filter(pk=judge.pk, retired_at=None).exists():
+        if not Judge.objects.select_for_update(no_key=True).filter(pk=judge.pk, retired_at=None).exists():
             raise WrongState("This version of the judge was replaced; edit the newest one.")
         if _answers_alike(before, parsed):
             Judge.objects.filter(pk=judge.pk).update(config=stored_config(parsed), api_key_env=variable)

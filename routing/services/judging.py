@@ -68,7 +68,7 @@ def start_judging(
     if repeated:
         return repeated
     with transaction.atomic():
-        Judge.objects.select_for_update().get(pk=judge.pk)
+        Judge.objects.select_for_update(no_key=True).get(pk=judge.pk)
         active = Job.objects.active().filter(kind=JobKind.JUDGE, params__task=task.pk, params__judge=judge.pk)
         if active.exists():
             raise Conflict("This judge is already at work on this task.")

@@ -73,7 +73,7 @@ def _answered(batch: Sequence[int]) -> dict[int, int]:
 
 
 def _pending(batch: Sequence[int], source: Source) -> dict[int, AnnotationRequest]:
-    rows = AnnotationRequest.objects.select_for_update().filter(
+    rows = AnnotationRequest.objects.select_for_update(no_key=True).filter(
         instance__in=batch, source=source, state=RequestState.OPEN
     )
     return {request.instance_id: request for request in rows}

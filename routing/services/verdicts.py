@@ -164,7 +164,7 @@ def close_answered(task: Task, judge: Judge) -> None:
         instance__task=task, source=Source.JUDGE, judge=judge.annotator_id, state=RequestState.OPEN
     )
     annotated = Annotation.objects.live().filter(annotator=judge.annotator_id).values("instance")
-    for request in pending.filter(instance__in=annotated).select_for_update():
+    for request in pending.filter(instance__in=annotated).select_for_update(no_key=True):
         budget.release(task, request.price_micros)
         request.state, request.received, request.ended_at = RequestState.DONE, 1, timezone.now()
         request.price_micros = 0
@@ -177,7 +177,7 @@ def move_in_mixes(handed_over: Sequence[HandedOver]) -> None:
     for moved in handed_over:
         by_origin[moved.origin].append(str(moved.instance.public_id))
     for origin, ids in by_origin.items():
-        mix = PreferenceMix.objects.select_for_update().filter(origin=origin).first()
+        mix = PreferenceMix.objects.select_for_update(no_key=True).filter(origin=origin).first()
         if mix and not DatasetVersion.objects.filter(mix=mix).exists():
             mix.sources = {**mix.sources, **dict.fromkeys(ids, "human")}
             mix.save(update_fields=["sources"])

@@ -308,3 +308,28 @@ def test_undo_under_a_later_plan_asks_that_plan_again(cast: Cast) -> None:
     purse = Budget.objects.get(task=cast.task)
     assert (later.wanted, later.received, later.state) == (2, 0, "open")
     assert (purse.spent_micros, purse.reserved_micros) == (0, 400)
+
+
+@pytest.mark.database
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_one_person_in_several_tabs_never_waits_in_a_circle() -> None:
+    cast = make_cast(instances=60)
+    refused = (NothingToLabel, WrongState, LeaseLost, UndoExpired, InvalidInput)
+
+    def work(n: int) -> None:
+        for _ in range(25):
+            with contextlib.suppress(*refused):
+                held = queue.next_assignment(Task.objects.get(pk=cast.task.pk), cast.annotator)
+                if n == 3:
+                    queue.requeue(held, reason="Another pair of eyes", actor=cast.owner)
+                    continue
+                annotation, made = submit(Assignment.objects.get(pk=held.pk))
+                if made and n == 2:
+                    queue.undo(annotation, cast.annotator)
+
+    assert in_threads(4, work) == []
+    rows = Assignment.objects.filter(annotator__user=cast.annotator)
+    assert rows.filter(state=AssignmentState.LENT).count() <= 1
+    submitted = rows.filter(state=AssignmentState.SUBMITTED).count()
+    assert submitted == Annotation.objects.live().count() > 0

@@ -131,6 +131,12 @@ def count_done(assignment: Assignment, change: int) -> None:
     mine.update(done=F("done") + change)
 
 
+def hold_place(assignment: Assignment) -> None:
+    """Lock the person's place, as lending and submitting do first of all, so that nobody waits in a circle."""
+    mine = QueuePlace.objects.filter(task=assignment.task_id, annotator=assignment.annotator_id)
+    mine.select_for_update(no_key=True).order_by().first()
+
+
 def begun(task: Any, annotator: Any) -> QuerySet[Assignment]:
     """What this person holds, or held and may take up again. References may stand for task and annotator."""
     states = [AssignmentState.LENT, AssignmentState.EXPIRED]

@@ -21,7 +21,7 @@ from ...models import (
 )
 from .. import budget, payments
 from .line import come_back, number_of, number_return
-from .places import count_done
+from .places import count_done, hold_place
 
 SKIP_REASONS = {
     "too-hard": "Too hard for me",
@@ -87,6 +87,7 @@ def requeue(assignment: Assignment, *, reason: str, actor: User) -> None:
     if not 1 <= len(reason) <= 4000:
         raise InvalidInput(errors={"reason": "Say why, in at most 4,000 characters."})
     with transaction.atomic():
+        hold_place(assignment)
         budget.lock(assignment.task)
         number_return(assignment.task_id)
         _take_back(assignment, reason, actor)

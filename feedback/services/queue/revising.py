@@ -26,7 +26,10 @@ def undo(annotation: Annotation, user: User) -> Assignment:
     Raises UndoExpired, BudgetExhausted when a later plan asks for it again at a higher price than is left.
     """
     since = timezone.now() - timedelta(seconds=UNDO_SECONDS)
+    assert annotation.assignment_id is not None  # only recorded annotations have none
     with transaction.atomic():
+        assignment = Assignment.objects.select_related("task", "instance").get(pk=annotation.assignment_id)
+        count_done(assignment, -1)  # first: the person's place is locked before the purse and the assignment
         budget.lock(annotation.task)
         withdrawn = Annotation.objects.live().filter(pk=annotation.pk, submitted_at__gte=since, recorded=False)
         if not withdrawn.update(state=AnnotationState.WITHDRAWN, withdrawn_at=timezone.now(), submission_id=None):
@@ -34,10 +37,7 @@ def undo(annotation: Annotation, user: User) -> Assignment:
         AnnotationRevision.objects.create(
             annotation=annotation, answers=annotation.answers, action="undo", created_by=user
         )
-        assert annotation.assignment_id is not None  # only recorded annotations have none
-        assignment = Assignment.objects.select_related("task", "instance").get(pk=annotation.assignment_id)
         payments.unpay(annotation)
-        count_done(assignment, -1)
         Assignment.objects.filter(pk=assignment.pk).update(
             state=AssignmentState.LENT,
             ended_at=None,
@@ -62,7 +62,7 @@ def edit(annotation: Annotation, answers: object, *, user: User) -> Annotation:
         raise Frozen
     clean = checked(annotation.task.parsed_questions, annotation.instance, answers)
     with transaction.atomic():
-        current = Annotation.objects.live().select_for_update().filter(pk=annotation.pk).first()
+        current = Annotation.objects.live().select_for_update(no_key=True).filter(pk=annotation.pk).first()
         if current is None:
             raise WrongState("This answer was taken back.")
         AnnotationRevision.objects.create(annotation=current, answers=current.answers, action="edit", created_by=user)

@@ -75,6 +75,7 @@ def _store(
     assignment: Assignment, submission_id: UUID, body: str, answers: dict[str, Any], active_ms: int
 ) -> Annotation:
     now = timezone.now()
+    count_done(assignment, 1)  # first, since it locks the person's place, as lending does before anything else
     request = payments.open_request(assignment.task, assignment.instance_id)
     ended = {"state": AssignmentState.SUBMITTED, "ended_at": now, "active_ms": active_ms, "draft": answers}
     _end(assignment, ended)
@@ -92,7 +93,6 @@ def _store(
         "state": AnnotationState.SUBMITTED,
         "withdrawn_at": None,
     }
-    count_done(assignment, 1)
     return _written(assignment, fields)
 
 
@@ -110,8 +110,7 @@ def _end(assignment: Assignment, ended: dict[str, Any]) -> None:
 def _written(assignment: Assignment, fields: dict[str, Any]) -> Annotation:
     """The annotation of this assignment: the one that was taken back, written anew, or a new row."""
     taken_back = Annotation.objects.filter(assignment=assignment)
-    # an undo leaves a draft: without one there is nothing to look for
-    if assignment.draft_version and taken_back.update(**fields, updated_at=fields["submitted_at"]):
+    if taken_back.update(**fields, updated_at=fields["submitted_at"]):
         return taken_back.get()
     keys = {name: getattr(assignment, name) for name in ("task_id", "instance_id", "annotator_id")}
     return Annotation.objects.create(assignment=assignment, **keys, **fields)
