@@ -19,6 +19,8 @@ from glob import glob
 from pathlib import Path
 
 IN_CI = bool(os.environ.get("CI"))
+# Browsers, processes and deadlines on a busy machine: a second try is allowed, and named at the end. `make check` has none.
+AGAIN = ("--reruns", "2", "-rR")
 BIN = Path(sys.executable).parent
 
 
@@ -31,10 +33,10 @@ def main() -> int:
     with redis() as redis_url:
         if redis_url:
             os.environ["TEST_REDIS_URL"] = redis_url
-        if pytest("-n", "2", "-m", "not faults and not browser") or pytest("-m", "faults or browser"):
+        if pytest("-n", "2", "-m", "not faults and not browser", *AGAIN) or pytest("-m", "faults or browser", *AGAIN):
             return 1
         with postgres() as url:
-            if url and pytest("-m", "database", DATABASE_URL=url):
+            if url and pytest("-m", "database", *AGAIN, DATABASE_URL=url):
                 return 1
     return 0
 
