@@ -19,7 +19,7 @@ from glob import glob
 from pathlib import Path
 
 IN_CI = bool(os.environ.get("CI"))
-# Browsers, processes and deadlines on a busy machine: a second try is allowed, and named at the end. `make check` has none.
+# browsers, processes and deadlines on a busy machine: a second try is allowed, and named; `make check` has none
 AGAIN = ("--reruns", "2", "-rR")
 BIN = Path(sys.executable).parent
 
