@@ -33,7 +33,10 @@ TEMPLATES = (
     *("people/invitation.html", "tokens/login_link.html", "projects/projects.html", "components/*.html"),
 )
 OF_THE_CONTROL_ROOM = {"_bars.html", "_budget.html", "_chart.html", "_job.html", "_rail.html", "_task_picker.html"}
-PYTHON = ("annotate/keys.py", *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "account")))
+PYTHON = (
+    *("annotate/keys.py", "annotate/languages.py", "annotate/forms/abilities.py"),
+    *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "account")),
+)
 SCRIPTS = ("annotate/static/js/**/*.js",)
 MARKERS: dict[str, dict[str, Any]] = {
     "django": {

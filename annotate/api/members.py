@@ -11,11 +11,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from feedback.abilities import MAX_LANGUAGES, MAX_SKILL, MAX_SKILLS, MAX_TAG
 from feedback.models import Membership, Role
 from feedback.services import people
 
 from ..invitations import invite
-from .fields import public_id
+from .fields import TextField, public_id
 from .permissions import Need
 from .views import ProjectView
 
@@ -25,15 +26,24 @@ class MemberSerializer(serializers.ModelSerializer[Membership]):
     name = serializers.CharField(source="user.name", read_only=True)
     email = serializers.EmailField(source="user.email", read_only=True)
     role = serializers.ChoiceField(Role.choices)
+    languages = serializers.ListField(child=serializers.CharField(), read_only=True)
+    skills = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
         model = Membership
-        fields = ("id", "name", "email", "role", "created_at")
+        fields = ("id", "name", "email", "role", "languages", "skills", "created_at")
         read_only_fields = ("created_at",)
 
 
 class RoleBody(serializers.Serializer[Any]):
     role = serializers.ChoiceField(Role.choices)
+
+
+class AbilitiesBody(serializers.Serializer[Any]):
+    """``languages`` are BCP 47 tags; ``de`` covers ``de-at``, and none at all means every language."""
+
+    languages = serializers.ListField(child=TextField(max_length=MAX_TAG), max_length=MAX_LANGUAGES, required=False)
+    skills = serializers.ListField(child=TextField(max_length=MAX_SKILL), max_length=MAX_SKILLS, required=False)
 
 
 class InvitationBody(serializers.Serializer[Any]):
@@ -66,15 +76,18 @@ class Members(ProjectView):
         return Response(body | {"url": url}, status=201)
 
 
-@extend_schema_view(get=extend_schema(operation_id="members_retrieve"))
-class MemberDetail(ProjectView):
+class OneMember(ProjectView):
     serializer_class = MemberSerializer
     queryset = Membership.objects.select_related("user", "project")
-    needs: ClassVar = {"GET": Need("read", "view"), "PATCH": Need("write", "own"), "DELETE": Need("write", "own")}
 
     def row(self, member: UUID) -> Membership:
         found: Membership = get_object_or_404(self.get_queryset(), user__public_id=member)
         return found
+
+
+@extend_schema_view(get=extend_schema(operation_id="members_retrieve"))
+class MemberDetail(OneMember):
+    needs: ClassVar = {"GET": Need("read", "view"), "PATCH": Need("write", "own"), "DELETE": Need("write", "own")}
 
     def get(self, request: Request, project: Any, member: UUID) -> Response:
         return self.shown(self.row(member))
@@ -88,3 +101,13 @@ class MemberDetail(ProjectView):
     def delete(self, request: Request, project: Any, member: UUID) -> Response:
         people.remove_member(self.row(member), actor=self.user)
         return Response(status=204)
+
+
+class MemberAbilities(OneMember):
+    needs: ClassVar = {"PATCH": Need("write", "manage")}
+
+    @extend_schema(operation_id="members_set_abilities", request=AbilitiesBody)
+    def patch(self, request: Request, project: Any, member: UUID) -> Response:
+        """Say which languages a member reads or which skills they have; what is not sent stays as it is."""
+        people.set_abilities(self.row(member), **self.checked(request, AbilitiesBody), actor=self.user)
+        return self.shown(self.row(member))

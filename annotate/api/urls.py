@@ -35,6 +35,7 @@ urlpatterns = [
     path("projects/", projects.Projects.as_view(), name="api-projects"),
     path(PROJECT, projects.ProjectDetail.as_view(), name="api-project"),
     path(f"{PROJECT}members/", members.Members.as_view(), name="api-members"),
+    path(f"{PROJECT}members/<uuid:member>/abilities/", members.MemberAbilities.as_view(), name="api-member-abilities"),
     path(f"{PROJECT}members/<uuid:member>/", members.MemberDetail.as_view(), name="api-member"),
     # tasks
     path(f"{PROJECT}tasks/", tasks.Tasks.as_view(), name="api-tasks"),

@@ -7,16 +7,19 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from feedback.models import Membership, Project, User
 from feedback.services import labelling, people, revisiting
 
 from .. import keys as keymap
-from ..access import user_of
+from ..access import in_project, user_of
+from ..forms.abilities import LanguagesForm
 from ..forms.keys import KeysForm
 from . import reading
 from .label import own_task
@@ -82,3 +85,35 @@ def _keep(request: HttpRequest, chosen: dict[str, str]) -> HttpResponse:
     people.prefer(user_of(request), "keys", chosen)
     messages.success(request, gettext("Your keys are kept. They hold from the next instance on."))
     return redirect("keys")
+
+
+@require_GET
+@login_required
+def languages(request: HttpRequest) -> HttpResponse:
+    """The languages that the person says they read in each project they label in, and the skills named for them."""
+    return _languages(request)
+
+
+@require_POST
+@in_project("label")
+def languages_keep(request: HttpRequest, project: Project) -> HttpResponse:
+    own = get_object_or_404(_own_memberships(user_of(request)), project=project)
+    form = LanguagesForm(request.POST, of=own)
+    if not form.is_valid():
+        return _languages(request, (own, form))
+    people.set_abilities(own, languages=form.cleaned_data["languages"], actor=own.user)
+    messages.success(request, gettext("Your languages are kept. They hold from the next instance on."))
+    return redirect("languages")
+
+
+def _languages(request: HttpRequest, refused: tuple[Membership, LanguagesForm] | None = None) -> HttpResponse:
+    rows = [
+        {"member": own, "form": refused[1] if refused and refused[0] == own else LanguagesForm(of=own)}
+        for own in _own_memberships(user_of(request))
+    ]
+    return render(request, "account/languages.html", {"active": "book", "rows": rows}, status=422 if refused else 200)
+
+
+def _own_memberships(user: User) -> QuerySet[Membership]:
+    rows = Membership.objects.filter(user=user, role__in=people.LABEL_ROLES)
+    return rows.select_related("project", "user").order_by("project__name", "pk")

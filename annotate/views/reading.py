@@ -17,6 +17,7 @@ from feedback.question_changes import carry_over
 from feedback.questions import parse_questions
 from feedback.services import labelling, media, queue
 
+from ..languages import needed
 from ..markdown import render
 from .spans import place_texts
 
@@ -263,9 +264,16 @@ def guideline_row(guideline: GuidelineVersion | None) -> dict[str, Any]:
 
 
 def done_context(task: Task, user: User) -> dict[str, Any]:
-    """The page after the last instance: what this person did today."""
+    """The page after the last instance: what this person did today, and what is left that does not suit them."""
     today = labelling.today(user, task)
-    return {"task": task, "done_today": today.count, "minutes_today": round(today.active_ms / 60_000) or None}
+    unnamed = queue.unnamed(task, user)
+    return {
+        "task": task,
+        "done_today": today.count,
+        "minutes_today": round(today.active_ms / 60_000) or None,
+        "unnamed": unnamed,
+        "needed": needed(unnamed.languages, unnamed.skills) if unnamed else "",
+    }
 
 
 def queue_row(row: labelling.QueueRow) -> dict[str, Any]:
@@ -277,6 +285,7 @@ def queue_row(row: labelling.QueueRow) -> dict[str, Any]:
         "left": row.left,
         "more": row.more,
         "minutes": row.minutes,
+        "unnamed": row.unnamed,
         "start_url": reverse("work", args=[row.task.public_id]),
     }
 

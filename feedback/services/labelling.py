@@ -27,13 +27,17 @@ from .people import LABEL_ROLES
 
 @dataclass(frozen=True)
 class QueueRow:
-    """A task open to a person. ``left`` counts the instances they may still begin or have begun; ``more``: at least."""
+    """A task open to a person. ``left`` counts the instances they may still begin or have begun; ``more``: at least.
+
+    ``unnamed``: when nothing is left, how many ask for a language or skill that they did not name.
+    """
 
     task: Task
     done: int
     left: int
     more: bool
     minutes: int | None
+    unnamed: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,11 @@ def queue_of(user: User) -> list[QueueRow]:
     rows = []
     tasks = list(_open_to(user))
     progress = queue.progress_of(tasks, user)
+    unnamed = queue.unsuited_in([task for task in tasks if not progress[task.pk][1]], user)
     for task in tasks:
         done, left, more = progress[task.pk]
         minutes = round(left * pace[task.pk] / 60_000) or 1 if left and not more and task.pk in pace else None
-        rows.append(QueueRow(task=task, done=done, left=left, more=more, minutes=minutes))
+        rows.append(QueueRow(task, done, left, more, minutes, unnamed.get(task.pk, 0)))
     return rows
 
 

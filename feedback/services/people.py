@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
+from ..abilities import language_tags, skill_names
 from ..exceptions import Conflict, InvalidInput, WrongState
 from ..models import ApiToken, AuditEvent, Invitation, Membership, Project, Role, User
 from ..models.people import digest
+from ..text import InvalidText
 
 VIEW, LABEL, REVIEW, MANAGE, OWN, DISCUSS = "view", "label", "review", "manage", "own", "discuss"
 MEMBER = "member"  # what everybody in a project may do: see the files that texts show
@@ -49,6 +52,28 @@ def set_role(membership: Membership, role: str, *, actor: User) -> None:
         _keep_an_owner(membership)
     Membership.objects.filter(pk=membership.pk).update(role=role)
     AuditEvent.write("member.role", actor=actor, project=membership.project, subject=membership.user.email, role=role)
+
+
+@transaction.atomic
+def set_abilities(
+    membership: Membership, *, languages: Sequence[str] | None = None, skills: Sequence[str] | None = None, actor: User
+) -> None:
+    """Say which languages a member reads or which skills they have; what is None stays. Raises InvalidInput.
+
+    From the next instance on the queue lends by it.
+    """
+    try:
+        named = {"languages": None if languages is None else language_tags(languages)}
+        named["skills"] = None if skills is None else skill_names(skills)
+    except InvalidText as error:
+        raise InvalidInput(errors={error.path: f"{error.reason[:1].upper()}{error.reason[1:]}."}) from error
+    change = {name: value for name, value in named.items() if value is not None and value != getattr(membership, name)}
+    if not change:
+        return
+    Membership.objects.filter(pk=membership.pk).update(**change)
+    AuditEvent.write(
+        "member.abilities", actor=actor, project=membership.project, subject=membership.user.email, **change
+    )
 
 
 @transaction.atomic

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from ..abilities import asked_by
 from ..answers import check_answers, passage_count
 from ..content import media_of, text_of
 from ..formats.records import ImportedInstance, RecordedAnnotation, RowError
 from ..questions import InvalidAnswer, PreferenceQuestion, Question, strength, value_of_strength
+from ..text import InvalidText
 
 MAX_SEEN = 10_000
 IN_ORDER = {"ab": [0, 1], "ba": [1, 0]}
@@ -66,6 +68,7 @@ class Checker:
                 reason = f"this task asks for a preference, which needs 2 completions; the row has {n}"
                 raise Misfit("completions", reason, "Import it into a task that asks for a ranking or ratings.")
             self._check_media(record)
+            _check_abilities(record)
             if not self._annotations or not record.annotations:
                 return Checked(record, [])
             return self._with_annotations(record)
@@ -121,6 +124,15 @@ class Checker:
             path, reason = next(iter(error.errors.items()))
             hint = "Import into a task that asks this, or leave the recorded annotations out."
             raise Misfit(f"annotations.{recorded.annotator}.{path}", reason, hint) from error
+
+
+def _check_abilities(record: ImportedInstance) -> None:
+    """Raises Misfit for a language or a skill that nobody could be asked for."""
+    try:
+        asked_by(record.meta)
+    except InvalidText as error:
+        hint = "Mend it, or leave the column out of the metadata."
+        raise Misfit(error.path, error.reason, hint) from error
 
 
 def _only(recorded: Sequence[RecordedAnnotation]) -> Said:

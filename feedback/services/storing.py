@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from django.utils import timezone
 
+from ..abilities import asked_by
 from ..formats.records import ImportedInstance
 from ..formats.splits import prompt_hash
 from ..models import Annotation, Annotator, ImportBatch, Instance, Task
@@ -25,6 +26,8 @@ INSTANCE_COLUMNS = (
     "source",
     "prompt_hash",
     "open_slots",
+    "lang",
+    "skill",
 )
 ANNOTATION_COLUMNS = (
     "public_id",
@@ -71,6 +74,7 @@ def _instance(batch: ImportBatch, record: ImportedInstance) -> tuple[Any, ...]:
         record.source[:80],
         prompt_hash(record.prompt),
         0 if task.plan_only else task.overlap,
+        *asked_by(record.meta, [*record.completions[:1], *record.prompt[-1:]]),
     )
 
 

@@ -28,6 +28,7 @@ ABOVE_PROJECTS = {
     "hand-back": "own assignment",
     "beside": "looked up through the person's memberships, then own answers",
     "keys": "a person's own keys",
+    "languages": "a person's own memberships",
     "work": "looked up through the person's memberships",
     "draft": "own assignment",
     "submit": "own assignment",

@@ -72,6 +72,22 @@ def test_rows_become_instances_open_for_the_overlap(cast: Cast) -> None:
     assert {one.open_slots for one in stored} == {3}
 
 
+def test_rows_say_which_language_and_skill_they_ask_for(cast: Cast) -> None:
+    rows = [row(1, lang="pt_BR", skill=" Law "), row(2, lang="", skill=None), row(3, meta={"lang": "DE"})]
+    mapping = MAPPING | {"meta": ["lang", "skill", "meta"]}
+    imported(batch_of(cast, lines(rows), **mapping), cast.manager)
+    asked = cast.task.instances.order_by("pk").values_list("lang", "skill")
+    assert list(asked) == [("pt-br", "law"), ("", ""), ("de", "")]
+    assert cast.task.instances.order_by("pk")[0].meta["lang"] == "pt_BR"  # the metadata stays what it was
+
+
+@pytest.mark.parametrize(("name", "value"), [("lang", "German"), ("skill", "law, tax"), ("skill", "x" * 41)])
+def test_a_row_that_asks_for_what_nobody_can_name_is_refused(cast: Cast, name: str, value: str) -> None:
+    batch = batch_of(cast, lines([row(1), row(2, **{name: value})]), **MAPPING | {"meta": ["lang", "skill"]})
+    [error] = importing.dry_run(batch).first_errors
+    assert (error["line"], error["field"]) == (2, name)
+
+
 def test_a_task_that_follows_a_plan_opens_no_slot(cast: Cast) -> None:
     cast.task.plan_only = True
     cast.task.save(update_fields=["plan_only"])

@@ -8,7 +8,7 @@ Rules, held by ``instance.open_slots`` and unique constraints rather than by rea
 * a submission id names one body: the same again is the same answer, another body is refused.
 """
 
-from .counting import progress_in, progress_of
+from .counting import Unnamed, progress_in, progress_of, unnamed, unsuited_in
 from .drafts import check_draft, save_draft
 from .lending import next_assignment, renew
 from .line import prioritise, reform, take_slot
@@ -25,6 +25,7 @@ __all__ = [
     "PREPARED_SECONDS",
     "SKIP_REASONS",
     "UNDO_SECONDS",
+    "Unnamed",
     "annotator_of",
     "body_digest",
     "check_draft",
@@ -47,4 +48,6 @@ __all__ = [
     "submit",
     "take_slot",
     "undo",
+    "unnamed",
+    "unsuited_in",
 ]

@@ -15,7 +15,7 @@ the instances too, and a reader with an old number only looks again. Lock order:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -69,10 +69,17 @@ class Reader:
 
     def check(self, task: Task) -> None:
         """Raises Unsuited when the task asks for a language or a skill that this person does not have."""
-        languages = [] if not self.languages else sorted(set(task.languages) - set(self.languages))
-        lacking = [*languages, *sorted(set(task.skills) - set(self.skills))]
-        if lacking:
-            raise Unsuited(f"This task asks for: {', '.join(lacking)}. Ask a manager if you have it.")
+        languages, skills = self.lacks(task.languages, task.skills)
+        if languages or skills:
+            raise Unsuited(f"This task asks for: {', '.join(languages + skills)}. Ask a manager if you have it.")
+
+    def lacks(self, languages: Iterable[str], skills: Iterable[str]) -> tuple[list[str], list[str]]:
+        """Those of the languages and of the skills that this person did not name."""
+        unread = sorted({one for one in languages if one and not self._reads(one)})
+        return unread, sorted(set(skills) - {"", *self.skills})
+
+    def _reads(self, language: str) -> bool:
+        return not self.languages or any(language == one or language.startswith(f"{one}-") for one in self.languages)
 
     def basis(self) -> str:
         """What a place of this person was worked out from."""
@@ -81,8 +88,17 @@ class Reader:
 
 def unseen(task: Any, reader: Reader, annotator: Any = None) -> QuerySet[Instance]:
     """What is open to this person: suits them and was never lent to them. Or to another ``annotator``, by reference."""
-    seen = Assignment.objects.filter(annotator=annotator or reader.annotator_id, instance=OuterRef("pk"))
-    return Instance.objects.open().filter(reader.suits(), ~Exists(seen), task=task)
+    return _new_to(annotator or reader.annotator_id, task).filter(reader.suits())
+
+
+def unsuited(task: Any, reader: Reader, annotator: Any = None) -> QuerySet[Instance]:
+    """What is open and was never lent to this person, but asks for a language or skill that they did not name."""
+    return _new_to(annotator or reader.annotator_id, task).exclude(reader.suits())
+
+
+def _new_to(annotator: Any, task: Any) -> QuerySet[Instance]:
+    seen = Assignment.objects.filter(annotator=annotator, instance=OuterRef("pk"))
+    return Instance.objects.open().filter(~Exists(seen), task=task)
 
 
 def restart(place: QueuePlace, reader: Reader) -> bool:
