@@ -37,15 +37,15 @@ class Connection:
     """One HTTP/1.1 connection that is kept, with its cookies; opened again when the server closed it."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.port = port
         self.cookies: dict[str, str] = {}
         self._reader: asyncio.StreamReader | None = None
 
     async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
         if self._reader is None:
-            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+            self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}", f"Content-Length: {len(body)}"]
+        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", f"Content-Length: {len(body)}"]
         lines += [f"Cookie: {cookies}"] if cookies else []
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         self._writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)

@@ -60,17 +60,20 @@ def fill(task: int, instances: int) -> None:
 
 
 def check(accepted: list[str]) -> dict[str, int]:
-    """How many annotations pass the overlap, how many accepted ones are gone, and how many nobody was told of."""
+    """How many annotations pass the overlap, are a person's second of an instance, were accepted and are gone, and
+    how many nobody was told of."""
     from django.db.models import Count
 
     from feedback.models import Annotation
 
     live = Annotation.objects.live().filter(recorded=False)
     per_instance = live.values("instance").annotate(count=Count("pk")).filter(count__gt=1)
+    per_person = live.values("instance", "annotator").annotate(count=Count("pk")).filter(count__gt=1)
     stored = {str(key) for key in live.values_list("public_id", flat=True)}
     told = set(accepted)
     return {
         "surplus": sum(row["count"] - 1 for row in per_instance),
+        "twice": sum(row["count"] - 1 for row in per_person),
         "lost": len(told - stored),
         "doubled": len(accepted) - len(told),
         "untold": len(stored - told),

@@ -46,16 +46,10 @@ class Server:
         lines = (line for text in rollups for line in text.splitlines() if line.startswith("Pss:"))
         return sum(int(line.split()[1]) for line in lines) / 1024
 
-    def kill_worker(self) -> None:
-        """SIGKILL to what answers requests: the children, or the process itself when it has none."""
-        for pid in family(self.process.pid)[1:]:
-            if "granian" in cmdline(pid) or "spawn" in cmdline(pid):
-                os.kill(pid, signal.SIGKILL)
-
     def stop(self) -> None:
         os.killpg(self.process.pid, signal.SIGTERM)
         try:
-            self.process.wait(10)
+            self.process.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -69,10 +63,6 @@ def family(pid: int) -> list[int]:
     except FileNotFoundError:
         return []
     return [pid, *(one for child in below for one in family(child))]
-
-
-def cmdline(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
 def cpu_of(pid: int) -> float:

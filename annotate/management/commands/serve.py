@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -106,13 +107,19 @@ def supervise(commands: dict[str, list[str]]) -> None:
             if len(deaths[name]) > RESTARTS_PER_MINUTE:
                 failed = name
                 break
+            end(child)
             children[name] = start(name)
     for child in children.values():
         child.terminate()
     for child in children.values():
-        try:
+        with suppress(subprocess.TimeoutExpired):
             child.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
+        end(child)
     if failed:
         raise CommandError(f"The {failed} process died {RESTARTS_PER_MINUTE} times within a minute; see the log above.")
+
+
+def end(part: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a part: children outlive a killed parent, keep its port and answer with old code."""
+    with suppress(ProcessLookupError):
+        os.killpg(part.pid, signal.SIGKILL)
