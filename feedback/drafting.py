@@ -77,7 +77,7 @@ def checked(raw: object) -> Draft:
     if not isinstance(raw, list) or not all(isinstance(one, dict) for one in raw):
         raise InvalidChange("The questions must be a list of objects: [ {…}, … ].")
     for number, one in enumerate(raw, start=1):
-        if one.get("kind") not in STARTS:
+        if not isinstance(one.get("kind"), str) or one["kind"] not in STARTS:
             raise InvalidChange(f"Question {number} needs a kind, one of {', '.join(STARTS)}.")
     return _bounded(raw)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 MAX_TEXT = 100_000
 MAX_STEPS = 11  # more buttons than this in a row are no longer a scale that one can read
-NAME = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 BOTH_BAD, CANNOT_JUDGE, TIE = "both-bad", "cannot-judge", "tie"
 
 # adverbs from the middle outwards; a question of n steps uses the row with n // 2 of them
@@ -85,7 +85,7 @@ class QuestionBase(Strict):
 
     @model_validator(mode="after")
     def _name_is_an_identifier(self) -> QuestionBase:
-        if not NAME.match(self.name):
+        if not NAME.fullmatch(self.name):
             raise ValueError("name must start with a letter and hold only a-z, 0-9, _ and -")
         return self
 

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
-MAX_AT_ONCE = 200
+MAX_AT_ONCE = 100  # as many as Django reads of one form
 
 
 class FilesInput(forms.ClearableFileInput):

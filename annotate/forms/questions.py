@@ -25,6 +25,7 @@ Widget = Literal["flag", "number", "option", "lines", "text", "paragraph"]
 _PARAGRAPHS = {"description"}
 _SPACED = {"labels"}  # lists in which an empty line has a place
 _MAX_ROWS = 60
+LARGEST = 10**15
 
 
 @dataclass
@@ -236,7 +237,8 @@ def _number(text: str) -> int | float | str:
     """The number, or the text as it is for the model to refuse."""
     for kind in (int, float):
         try:
-            return kind(text.strip())
+            number = kind(text.strip())
         except ValueError:
             continue
+        return number if abs(number) <= LARGEST else text.strip()  # nor what JSON has no word for: NaN, infinity
     return text.strip()

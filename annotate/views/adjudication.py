@@ -94,7 +94,7 @@ def _context(request: HttpRequest, project: Project, row: Instance, *, blind: bo
         ],
         "others": len(votes) > len(own),
         "flags": list(finding.open_flags().filter(instance=row)),
-        "decision": decision_row(row, comparing.named(True)),
+        "decision": decision_row(row, who),
         "why": request.GET.get("why", ""),
     }
 

@@ -17,7 +17,7 @@ from feedback.questions import BOTH_BAD, CANNOT_JUDGE, PreferenceQuestion, Quest
 from .spans import missing_rows, place_of, severity_scores, span_rows
 
 LETTERS = "ABCDEFGHIJKL"
-MOST_COMPARED = 6_000  # words of a completion and its refinement together that are compared
+MOST_COMPARED = 3_000  # words of a completion and its refinement together that are compared
 HALF = 100  # width of one side of a strength bar
 Who = Callable[[Annotation], str]
 
@@ -204,11 +204,11 @@ def _critique(question: Any, answer: dict[str, Any], texts: Sequence[str], promp
 
 def word_diff(before: str, after: str) -> list[tuple[str, str]]:
     """``after`` against ``before`` by words: ``("same" | "new" | "gone", text)``. Very long texts are not compared."""
-    old, new = re.findall(r"\s+|\S+", before), re.findall(r"\s+|\S+", after)
+    old, new = re.findall(r"\S+\s*|\s+", before), re.findall(r"\S+\s*|\s+", after)
     if len(old) + len(new) > MOST_COMPARED:
         return [("same", after)]
     parts: list[tuple[str, str]] = []
-    for what, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for what, i, j, k, m in difflib.SequenceMatcher(None, old, new).get_opcodes():
         if what == "equal":
             parts.append(("same", "".join(old[i:j])))
             continue

@@ -19,8 +19,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 from feedback import presets
 from feedback.definitions import Definition
 from feedback.drafting import errors_of
+from feedback.exceptions import InvalidInput
 from feedback.models import Assignment, GuidelineVersion, Instance, Project, Task
-from feedback.questions import parse_questions
+from feedback.questions import InvalidQuestions, parse_questions
 from feedback.services import drafts, queue
 
 from ..access import in_project
@@ -142,5 +143,9 @@ def _checked(request: HttpRequest, task: Task, questions: list[dict[str, Any]], 
         return JsonResponse({"version": body_of(request, DraftBody)["version"] + 1, "lease_expires": None})
     if b'"submission_id"' in request.body:
         answers = body_of(request, SubmissionBody)["answers"]
-        queue.checked(parse_questions(questions), _instance(task, questions), answers)
+        try:
+            asked = parse_questions(questions)
+        except InvalidQuestions as error:  # the draft was changed in another tab since this page was made
+            raise InvalidInput("The questions do not fit together; see the draft.", errors=error.errors) from error
+        queue.checked(asked, _instance(task, questions), answers)
     return JsonResponse({"next": f"{room}?answered", "undo_seconds": 0})

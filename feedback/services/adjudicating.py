@@ -26,6 +26,7 @@ from ..models import (
     Task,
     User,
 )
+from ..text import fault_of
 from . import disagreeing, finding
 from .queue import annotator_of, checked
 
@@ -87,6 +88,8 @@ def _decide(
     reason = reason.strip()
     if not 1 <= len(reason) <= 4000:
         raise InvalidInput(errors={"reason": "Say in 1 to 4,000 characters why you decide so."})
+    if fault := fault_of(reason):
+        raise InvalidInput(errors={"reason": f"The reason holds a {fault}."})
     seen = list(votes_on(instance))
     if not any(one.annotator.user_id != actor.pk for one in seen):
         raise WrongState("Nobody else has annotated this instance; a decision needs another's word beside your own.")

@@ -7,6 +7,7 @@ which part of it is not known; :func:`find` narrows the rows down.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -43,6 +44,7 @@ ANNOTATED_BY = {
 COMMENTED = {"open": "Open comments", "any": "Any comments"}
 LONGEST = 200
 META = "meta."
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _fault(name: str, value: str) -> str:
         return f"At most {LONGEST} characters."
     if reason := fault_of(name) or fault_of(value):
         return f"The text holds a {reason}."
+    if re.fullmatch(r"-?\d+", name.removeprefix(META)):  # the database would read it as a place in a list
+        return "Metadata under a key that is a whole number cannot be looked for."
     if name in _CHOICES and value not in _CHOICES[name]:
         return f"Choose one of: {', '.join(_CHOICES[name])}."
     return "This is not the id of an annotator." if name == "annotator" and not is_id(value) else ""
@@ -152,8 +156,8 @@ def _described(rows: QuerySet[Instance], wanted: Filters) -> QuerySet[Instance]:
 def _with_meta(rows: QuerySet[Instance], key: str, value: str) -> QuerySet[Instance]:
     """Rows whose metadata says ``value`` under ``key``: as text, as a number or truth value, or in a list of tags."""
     values: list[Any] = [value]
-    if value in ("true", "false") or value.removeprefix("-").replace(".", "", 1).isdecimal():
-        values.append(json.loads(value) if not value.startswith("0") or value == "0" else value)
+    if value in ("true", "false") or NUMBER.fullmatch(value):
+        values.append(json.loads(value))
     told = KeyTransform(key, "meta")
     listed = json.dumps(value, ensure_ascii=connection.vendor == "sqlite")
     rows = rows.alias(told=told, told_text=Cast(told, TextField()))

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from ..exceptions import InvalidInput, WrongState
 from ..models import Assignment, AssignmentState, AuditEvent, FlagAction, FlagDecision, Instance, User
+from ..text import fault_of
 from . import queue
 
 
@@ -28,6 +29,8 @@ def decide(flag: Assignment, action: str, *, actor: User, note: str = "") -> Fla
         raise InvalidInput(errors={"action": f"Choose one of: {', '.join(FlagAction.values)}."})
     if len(note) > 4000:
         raise InvalidInput(errors={"note": "At most 4,000 characters."})
+    if fault := fault_of(note):
+        raise InvalidInput(errors={"note": f"The note holds a {fault}."})
     if flag.state != AssignmentState.FLAGGED:
         raise WrongState("This is no flag.")
     try:

@@ -260,3 +260,15 @@ def test_an_empty_project_leads_to_the_import(db: None) -> None:
     cast = make_cast(instances=0)
     assert "Import instances" in listing(cast, logged_in(cast.manager))
     assert "imports/new" not in listing(cast, logged_in(cast.viewer))
+
+
+@pytest.mark.parametrize("query", ["meta.x=-01", "meta.x=1.", "meta.x=.5", "meta.x=٣", "meta.x=0.5"])
+def test_metadata_that_is_nearly_a_number_is_looked_for_as_text(cast: Cast, browser: Any, query: str) -> None:
+    url = reverse("instances", args=[cast.project.public_id])
+    assert browser(cast.reviewer).get(f"{url}?{query}").status_code == 200
+
+
+@pytest.mark.parametrize("key", ["-1", "3", "99999999999999999999"])
+def test_a_key_of_metadata_that_is_a_whole_number_is_refused(cast: Cast, browser: Any, key: str) -> None:
+    url = reverse("instances", args=[cast.project.public_id])
+    assert browser(cast.reviewer).get(f"{url}?meta.{key}=1").status_code == 400

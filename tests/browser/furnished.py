@@ -36,7 +36,7 @@ def furnish() -> Furnished:
     Membership.objects.create(project=project, user=annotator, role=Role.ANNOTATOR)
     people.invite(project, "someone@example.org", Role.VIEWER, actor=owner)
     people.make_token(owner, "nightly export", ["read"])
-    task = project.tasks.get(state="open")
+    task = project.tasks.get(name="Helpful and true")
     plan = RoutingPlan.objects.get(task=task)
     applying.apply_plan(plan, actor=owner)
     rows = {

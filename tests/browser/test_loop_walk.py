@@ -80,7 +80,7 @@ def test_the_loop(visitors: Visitors, worker: Worker, base_model: str, tmp_path:
     sign_in(admin, link)
     be_refused(visitors, link)
     create_project(admin)
-    create_task(admin)
+    create_task(admin, tmp_path)
     import_file(admin, pairs_file(tmp_path))
     open_task(admin)
     annotator = visitors.page()
@@ -118,14 +118,28 @@ def create_project(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Plain answers")
 
 
-def create_task(page: Page) -> None:
+def create_task(page: Page, folder: Path) -> None:
+    """From a definition file, then its budget; the builder has walks of its own."""
+    question = {
+        "kind": "preference",
+        "name": "overall",
+        "title": "Which completion is better?",
+        "aspects": ["helpful", "truthful", "harmless"],
+        "ask_confidence": True,
+        "reasons": ["More correct", "More complete", "Clearer"],
+    }
+    definition = {"format": "tiebreak-task", "schema_version": 1, "name": "Which is plainer", "questions": [question]}
+    path = folder / "task.json"
+    path.write_text(json.dumps(definition | {"guideline": "Prefer what keeps to the **subject**."}))
     page.get_by_role("link", name="New task").first.click()
-    page.get_by_role("link", name="Helpful, truthful, harmless").click()
-    expect(page.get_by_label("Ask how sure the annotator is")).to_be_checked()
-    page.get_by_label("Name", exact=True).fill("Which is plainer")
-    page.get_by_label("Guideline").fill("Prefer what keeps to the **subject**.")
-    page.get_by_label("Budget", exact=True).fill("20")
+    page.get_by_role("link", name="From a file").click()
+    page.locator("#id_file").set_input_files(path)
     press_button(page, "Create task")
+    rail(page, "Tasks")
+    page.get_by_role("link", name="Which is plainer").click()
+    page.get_by_role("link", name="Edit", exact=True).click()
+    page.get_by_label("Budget", exact=True).fill("20")
+    press_button(page, "Save task")
     expect(page.get_by_role("heading", level=1)).to_have_text("Which is plainer")
 
 

@@ -19,7 +19,7 @@ RULES: dict[str, dict[str, Any]] = {
 }
 
 # pages above a project, of a person's own work, and of a project; the last ones are looked at empty too
-PERSONAL = ("projects", "project-create", "tokens", "keys", "queue", "history")
+PERSONAL = ("projects", "project-create", "tokens", "keys", "languages", "queue", "history")
 WORKING = ("work", "annotation-edit")
 EMPTY = (
     *("overview", "settings", "people", "tasks", "task-create", "task-import", "instances", "import-new", "routing"),
@@ -44,6 +44,8 @@ NO_PAGES = {
         "invite",
         "member-role",
         "member-remove",
+        "member-abilities",
+        "languages-keep",
         "task-open",
         "task-close",
     ),

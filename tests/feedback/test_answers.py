@@ -175,3 +175,8 @@ def test_a_required_choice_is_not_empty() -> None:
     assert errors_of([several], {"safe": {"values": []}}) == {"safe.values": "choose at least one option"}
     assert errors_of([several | {"required": False}], {"safe": {"values": []}}) == {}
     assert errors_of([SAFE], {"safe": {"values": ["yes", "no"]}}) == {"safe.values": "choose one option"}
+
+
+def test_a_name_with_a_line_end_is_no_name() -> None:
+    with pytest.raises(InvalidQuestions):
+        parse_questions([{"kind": "choice", "name": "x\n", "title": "?", "options": ["a", "b"]}])

@@ -19,6 +19,7 @@ from ...models import (
     Task,
     User,
 )
+from ...text import fault_of
 from .. import budget, payments
 from .line import come_back, number_of, number_return
 from .places import count_done, hold_place
@@ -86,6 +87,8 @@ def requeue(assignment: Assignment, *, reason: str, actor: User) -> None:
     reason = reason.strip()
     if not 1 <= len(reason) <= 4000:
         raise InvalidInput(errors={"reason": "Say why, in at most 4,000 characters."})
+    if fault := fault_of(reason):
+        raise InvalidInput(errors={"reason": f"The reason holds a {fault}."})
     with transaction.atomic():
         hold_place(assignment)
         budget.lock(assignment.task)
