@@ -72,5 +72,7 @@ def put_to_use(task: Task, version: int, asked: int, *, actor: User, accept_misf
     if draft is None or asked != now.questions_version:
         raise QuestionsChanged
     changed = tasks.edit_task(now, actor=actor, accept_misfits=accept_misfits, questions=draft.questions)
-    draft.delete()
+    # a change saved meanwhile stays a draft: then nothing of this is put to use
+    if not QuestionsDraft.objects.filter(pk=draft.pk, version=version).delete()[0]:
+        raise QuestionsChanged
     return changed
