@@ -105,17 +105,18 @@ def questions_json(request: HttpRequest, project: Project, task: UUID) -> HttpRe
     row = task_of(project, task)
     draft = drafts.draft_of(row)
     text, errors = json.dumps(draft.questions, indent=2, ensure_ascii=False), _sentences(draft.questions)
+    status = 200
     if request.method == "POST":
         text = request.POST.get("questions", "")
-        errors = _put_json(request, row, text)
+        errors, status = _put_json(request, row, text)
         if not errors:
             messages.success(request, "The draft was changed.")
             return redirect("task-questions", project.public_id, row.public_id)
     context = page_context(request, project, task=row, draft=draft, text=text, errors=errors)
-    return render(request, "tasks/json.html", context, status=422 if request.method == "POST" else 200)
+    return render(request, "tasks/json.html", context, status=status)
 
 
-def _put_json(request: HttpRequest, task: Task, text: str) -> list[str]:
+def _put_json(request: HttpRequest, task: Task, text: str) -> tuple[list[str], int]:
     """Put a whole list of questions in the draft's place; sentences about what is wrong, and then nothing is kept."""
     try:
         raw = strict_json.parse(text, max_bytes=drafting.MAX_BYTES)
@@ -123,10 +124,12 @@ def _put_json(request: HttpRequest, task: Task, text: str) -> list[str]:
         if not wrong:
             drafts.change(task, _version(request), lambda _: raw, actor=user_of(request))
     except strict_json.InvalidJSON as error:
-        return [f"This {error.reason}."]
-    except (drafting.InvalidChange, FeedbackError) as error:
-        return [str(error)]
-    return wrong
+        return [f"This {error.reason}."], 422
+    except drafting.InvalidChange as error:
+        return [str(error)], 422
+    except FeedbackError as error:
+        return [error.message], error.status
+    return wrong, 422
 
 
 def _sentences(draft: Draft) -> list[str]:
@@ -142,7 +145,10 @@ def _sentences(draft: Draft) -> list[str]:
 @in_project("manage")
 def questions_discard(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
     row = task_of(project, task)
-    drafts.discard(row)
+    try:
+        drafts.discard(row, _version(request), actor=user_of(request))
+    except QuestionsChanged as error:
+        return _refused(request, project, row, error)
     messages.success(request, "The draft is gone. The task asks what it asked.")
     return redirect("task-questions", project.public_id, row.public_id)
 
@@ -162,13 +168,13 @@ def questions_review(request: HttpRequest, project: Project, task: UUID) -> Http
     """What putting the draft to use means for the answers there are; then, put it to use."""
     row = task_of(project, task)
     draft = drafts.draft_of(row)
-    error = ""
+    error, status = "", 422 if request.method == "POST" else 200
     if request.method == "POST":
         try:
             asked, accept = _number(request.POST.get("_asked")), "accept" in request.POST
             drafts.put_to_use(row, _version(request), asked, actor=user_of(request), accept_misfits=accept)
         except (InvalidInput, AnswersMisfit, QuestionsChanged) as refused:
-            error = " ".join([refused.message, *refused.errors.values()])
+            error, status = " ".join([refused.message, *refused.errors.values()]), refused.status
         else:
             messages.success(request, "The questions are in use.")
             return redirect("task", project.public_id, row.public_id)
@@ -178,7 +184,7 @@ def questions_review(request: HttpRequest, project: Project, task: UUID) -> Http
     impact = None if wrong or not draft.questions else impact_of(row, draft.questions)
     context = page_context(request, project, task=row, draft=draft, errors=wrong, impact=impact, refused=error)
     context["lines"] = _lines(impact) if impact else []
-    return render(request, "tasks/review.html", context, status=422 if request.method == "POST" else 200)
+    return render(request, "tasks/review.html", context, status=status)
 
 
 def _unreadable(task: Task, draft: QuestionsDraft) -> str:
@@ -240,7 +246,12 @@ def _page(
     opened = min(max(opened, 0), len(draft.questions) - 1)
     rows = []
     for place, question in enumerate(draft.questions):
-        row = {"place": place, "question": question, "kind": KIND_WORDS[question["kind"]], "errors": len(found[place])}
+        row: dict[str, Any] = {
+            "place": place,
+            "question": question,
+            "kind": KIND_WORDS[question["kind"]],
+            "errors": len(found[place]),
+        }
         if place == opened:
             row["form"] = form_of(question)
             row["form"].show(found[place])
@@ -252,7 +263,7 @@ def _page(
         draft=draft,
         rows=rows,
         opened=opened,
-        changed=draft.version > 0 and draft.questions != task.questions,
+        changed=draft.changes not in (None, task.questions),
         focus=request.GET.get("focus", ""),
         kinds=[(kind, KIND_WORDS[kind], KIND_LEADS[kind]) for kind in drafting.STARTS],
         presets=[(name, one.name) for name, one in presets.presets().items()],

@@ -100,17 +100,25 @@ class QuestionsVersion(models.Model):
 class QuestionsDraft(models.Model):
     """Changes to a task's questions that nobody is asked yet. Kept as entered, also while they are not right.
 
-    ``version`` counts the changes: whoever saves names the one last seen, so two editors never overwrite each other.
+    Every task has this row; without ``changes`` there is no draft. ``version`` counts whatever was changed, discarding
+    and putting to use too, and never starts anew: whoever saves names the one last seen, so no editor overwrites what
+    another one made since.
     """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="questions_draft")
-    questions = models.JSONField()
-    version = models.PositiveIntegerField(default=1)
+    changes = models.JSONField(null=True)
+    version = models.PositiveIntegerField(default=0)
     updated_at = models.DateTimeField(auto_now=True)
     updated_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
 
     def __str__(self) -> str:
         return f"{self.task} · draft {self.version}"
+
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """What the builder shows: the changes, or where there is no draft what the task asks."""
+        questions: list[dict[str, Any]] = self.task.questions if self.changes is None else self.changes
+        return questions
 
 
 class GuidelineVersion(models.Model):

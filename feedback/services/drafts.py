@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -17,9 +17,10 @@ from . import tasks
 
 
 def draft_of(task: Task) -> QuestionsDraft:
-    """The task's draft; where there is none, an unsaved one of version 0 with the questions it asks."""
-    kept = QuestionsDraft.objects.filter(task=task).first()
-    return kept or QuestionsDraft(task=task, questions=task.questions, version=0)
+    """The task's draft; where nobody drafted anything, it shows the questions that the task asks."""
+    draft = QuestionsDraft.objects.get(task=task)
+    draft.task = task
+    return draft
 
 
 def change(task: Task, version: int, how: Callable[[Draft], Draft], *, actor: User) -> QuestionsDraft:
@@ -38,27 +39,20 @@ def change(task: Task, version: int, how: Callable[[Draft], Draft], *, actor: Us
     except InvalidText as error:
         raise InvalidInput(f"The text {error.reason}.") from error
     if questions != draft.questions:
-        _keep(task, version, questions, actor)
+        _write(task, version, changes=questions, updated_by=actor)
     return draft_of(task)
 
 
-def _keep(task: Task, version: int, questions: list[dict[str, Any]], actor: User) -> None:
-    changed = {"questions": questions, "updated_by": actor, "updated_at": timezone.now()}
-    if version:
-        same = QuestionsDraft.objects.filter(task=task, version=version)
-        if not same.update(version=F("version") + 1, **changed):
-            raise QuestionsChanged
-        return
-    try:
-        with transaction.atomic():
-            QuestionsDraft.objects.create(task=task, version=1, **changed)
-    except IntegrityError as error:
-        raise QuestionsChanged from error
+def _write(task: Task, version: int, **fields: Any) -> None:
+    """Write the draft, if it is still at ``version``. Raises QuestionsChanged."""
+    same = QuestionsDraft.objects.filter(task=task, version=version)
+    if not same.update(version=F("version") + 1, updated_at=timezone.now(), **fields):
+        raise QuestionsChanged
 
 
-def discard(task: Task) -> None:
-    """Forget the draft; the task asks what it asked."""
-    QuestionsDraft.objects.filter(task=task).delete()
+def discard(task: Task, version: int, *, actor: User) -> None:
+    """Forget the draft that was last seen at ``version``; the task asks what it asked. Raises QuestionsChanged."""
+    _write(task, version, changes=None, updated_by=actor)
 
 
 @transaction.atomic
@@ -68,11 +62,9 @@ def put_to_use(task: Task, version: int, asked: int, *, actor: User, accept_misf
     Raises QuestionsChanged when the draft or the task's questions are others by now, InvalidInput, AnswersMisfit.
     """
     now = Task.objects.select_for_update(no_key=True).get(pk=task.pk)
-    draft = QuestionsDraft.objects.filter(task=now, version=version).first()
-    if draft is None or asked != now.questions_version:
+    draft = draft_of(now)
+    if draft.changes is None or (version, asked) != (draft.version, now.questions_version):
         raise QuestionsChanged
-    changed = tasks.edit_task(now, actor=actor, accept_misfits=accept_misfits, questions=draft.questions)
-    # a change saved meanwhile stays a draft: then nothing of this is put to use
-    if not QuestionsDraft.objects.filter(pk=draft.pk, version=version).delete()[0]:
-        raise QuestionsChanged
+    changed = tasks.edit_task(now, actor=actor, accept_misfits=accept_misfits, questions=draft.changes)
+    discard(now, version, actor=actor)  # a change saved meanwhile stays a draft: then nothing of this is put to use
     return changed

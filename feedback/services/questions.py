@@ -11,7 +11,7 @@ from django.db.models import F
 from ..answers import check_answer
 from ..content import text_of
 from ..exceptions import AnswersMisfit, InvalidInput
-from ..models import Annotation, Assignment, AssignmentState, QuestionsVersion, Task, User
+from ..models import Annotation, Assignment, AssignmentState, QuestionsDraft, QuestionsVersion, Task, User
 from ..question_changes import carry_over, same_form
 from ..questions import InvalidAnswer, InvalidQuestions, Question, parse_questions
 
@@ -150,6 +150,8 @@ def keep_readable(task: Task, questions: list[dict[str, Any]], *, accept_misfits
 
 
 def write_version(task: Task, number: int, questions: list[dict[str, Any]], *, actor: User) -> QuestionsVersion:
+    """Number the questions that are asked from now on. A builder's page that shows the earlier ones is then stale."""
+    QuestionsDraft.objects.filter(task=task, changes__isnull=True).update(version=F("version") + 1)
     return QuestionsVersion.objects.create(task=task, number=number, questions=questions, created_by=actor)
 
 

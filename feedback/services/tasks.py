@@ -17,6 +17,7 @@ from ..models import (
     GuidelineVersion,
     Instance,
     Project,
+    QuestionsDraft,
     Task,
     TaskState,
     User,
@@ -44,6 +45,7 @@ def create_task(
         with transaction.atomic():
             task = Task.objects.create(project=project, name=name, questions=stored, created_by=actor, **fields)
             write_version(task, task.questions_version, stored, actor=actor)
+            QuestionsDraft.objects.create(task=task, updated_by=actor)
             Budget.objects.create(task=task, cap_micros=budget_micros)
             set_guideline(task, guideline, actor=actor)
             AuditEvent.write("task.create", actor=actor, project=project, subject=name)

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from annotate.forms.questions import form_of, question_from
 from feedback import drafting, presets
-from feedback.models import QuestionsDraft, Task
+from feedback.models import Task
 from feedback.questions import parse_questions
 from feedback.services import drafts, queue, tasks
 from tests.conftest import QUESTIONS, Cast
@@ -161,7 +161,7 @@ def test_bad_json_says_which_question_which_field_and_why(cast: Cast, browser: A
     response = browser(cast.manager).post(url(cast, "questions-json"), {"questions": text, "_version": "0"})
     assert response.status_code == 422
     assert words in response.content.decode()
-    assert not QuestionsDraft.objects.exists()
+    assert drafts.draft_of(cast.task).changes is None
 
 
 def test_json_replaces_the_draft(cast: Cast, browser: Any) -> None:
@@ -171,9 +171,31 @@ def test_json_replaces_the_draft(cast: Cast, browser: Any) -> None:
     fields = {"questions": json.dumps([TOPIC]), "_version": "0"}
     assert client.post(url(cast, "questions-json"), fields).status_code == 302
     assert asked(cast) == [TOPIC]
-    assert client.post(url(cast, "questions-json"), fields).status_code == 422  # an older page
-    client.post(url(cast, "questions-discard"))
-    assert not QuestionsDraft.objects.exists()
+    assert client.post(url(cast, "questions-json"), fields).status_code == 409  # an older page
+    client.post(url(cast, "questions-discard"), {"_version": "1"})
+    assert drafts.draft_of(cast.task).changes is None
+
+
+def test_a_discarded_draft_takes_nothing_from_the_tab_that_still_shows_it(cast: Cast, browser: Any) -> None:
+    client = browser(cast.manager)
+    client.post(url(cast, "question-open"), opened(cast, title="First?"))
+    stale = opened(cast, title="From the stale tab?")
+    client.post(url(cast, "questions-discard"), opened(cast))
+    client.post(url(cast, "question-open"), opened(cast, title="Second?"))
+    assert client.post(url(cast, "question-open"), stale).status_code == 409
+    refused = client.post(url(cast, "questions-discard"), stale)
+    assert refused.status_code == 409
+    assert "nothing was overwritten" in refused.content.decode()
+    assert "From the stale tab?" in refused.content.decode()
+    assert asked(cast)[0]["title"] == "Second?"
+
+
+def test_a_page_that_shows_earlier_questions_changes_nothing(cast: Cast, browser: Any) -> None:
+    stale = opened(cast, title="Of the earlier question?")
+    tasks.edit_task(cast.task, actor=cast.owner, questions=[TOPIC])
+    assert browser(cast.manager).post(url(cast, "question-open"), stale).status_code == 409
+    cast.task.refresh_from_db()
+    assert asked(cast) == cast.task.questions
 
 
 def test_a_preset_is_added_under_free_names(cast: Cast, browser: Any) -> None:
@@ -192,13 +214,13 @@ def test_the_review_says_what_the_change_means_and_needs_a_word_where_answers_br
     body = client.get(url(cast, "questions-review")).content.decode()
     assert "1 annotation is stored" in body
     assert "1 answer no longer fits" in body
-    fields = {"_version": "1", "_asked": "2"}
-    assert client.post(url(cast, "questions-review"), fields).status_code == 422
-    assert client.post(url(cast, "questions-review"), fields | {"_asked": "1", "accept": "on"}).status_code == 422
+    fields = {"_version": str(drafts.draft_of(cast.task).version), "_asked": "2"}
+    assert client.post(url(cast, "questions-review"), fields).status_code == 409
+    assert client.post(url(cast, "questions-review"), fields | {"_asked": "1", "accept": "on"}).status_code == 409
     assert client.post(url(cast, "questions-review"), fields | {"accept": "on"}).status_code == 302
     cast.task.refresh_from_db()
     assert (cast.task.questions_version, cast.task.questions[1]["options"]) == (3, ["maths", "art"])
-    assert not QuestionsDraft.objects.exists()
+    assert drafts.draft_of(cast.task).changes is None
 
 
 def test_another_kind_under_an_answered_name_is_told_before_it_is_tried(cast: Cast, browser: Any) -> None:

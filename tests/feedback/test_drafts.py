@@ -12,8 +12,8 @@ from django.db import connection
 
 from feedback.exceptions import QuestionsChanged
 from feedback.models import QuestionsDraft, QuestionsVersion
-from feedback.services import drafts
-from tests.conftest import Cast, make_cast
+from feedback.services import drafts, tasks
+from tests.conftest import QUESTIONS, Cast, make_cast
 
 HANDS = 8
 
@@ -64,7 +64,7 @@ def test_a_draft_is_put_to_use_once() -> None:
 
 def test_a_draft_equal_to_what_is_asked_is_not_kept(cast: Cast) -> None:
     drafts.change(cast.task, 0, lambda draft: draft, actor=cast.owner)
-    assert not QuestionsDraft.objects.exists()
+    assert QuestionsDraft.objects.get().changes is None
 
 
 def test_what_was_looked_at_is_what_is_put_to_use(cast: Cast) -> None:
@@ -73,3 +73,55 @@ def test_what_was_looked_at_is_what_is_put_to_use(cast: Cast) -> None:
         with pytest.raises(QuestionsChanged):
             drafts.put_to_use(cast.task, version, asked, actor=cast.owner)
     drafts.put_to_use(cast.task, 1, 1, actor=cast.owner)
+
+
+def test_versions_go_on_after_a_draft_was_discarded_or_used(cast: Cast) -> None:
+    drafts.change(cast.task, 0, renamed(1), actor=cast.owner)
+    drafts.discard(cast.task, 1, actor=cast.owner)
+    cleared = drafts.draft_of(cast.task)
+    assert (cleared.version, cleared.changes, cleared.questions) == (2, None, cast.task.questions)
+    drafts.change(cast.task, 2, renamed(2), actor=cast.owner)
+    drafts.put_to_use(cast.task, 3, 1, actor=cast.owner)
+    assert drafts.draft_of(cast.task).version == 4
+    for act in (
+        lambda version: drafts.change(cast.task, version, renamed(3), actor=cast.owner),
+        lambda version: drafts.discard(cast.task, version, actor=cast.owner),
+        lambda version: drafts.put_to_use(cast.task, version, 2, actor=cast.owner),
+    ):
+        for version in range(4):
+            with pytest.raises(QuestionsChanged):
+                act(version)
+
+
+def test_a_draft_changed_while_it_is_put_to_use_is_asked_of_nobody(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    drafts.change(cast.task, 0, renamed(1), actor=cast.owner)
+    edit = tasks.edit_task
+
+    def edit_while_somebody_saves(*args: Any, **fields: Any) -> Any:
+        drafts.change(cast.task, 1, renamed(2), actor=cast.owner)
+        return edit(*args, **fields)
+
+    monkeypatch.setattr(tasks, "edit_task", edit_while_somebody_saves)
+    with pytest.raises(QuestionsChanged):
+        drafts.put_to_use(cast.task, 1, 1, actor=cast.owner)
+    cast.task.refresh_from_db()
+    assert cast.task.questions_version == 1
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+def test_of_a_save_a_discard_and_a_use_at_once_one_counts() -> None:
+    cast = make_cast()
+    drafts.change(cast.task, 0, renamed(1), actor=cast.owner)
+    ways = (
+        lambda: drafts.put_to_use(cast.task, 1, 1, actor=cast.owner),
+        lambda: drafts.change(cast.task, 1, renamed(2), actor=cast.owner),
+        lambda: drafts.discard(cast.task, 1, actor=cast.owner),
+    )
+    said = at_once(lambda number: ways[number % 3]())
+    assert said == ["done"] + ["refused"] * (HANDS - 1)
+    draft = drafts.draft_of(cast.task)
+    cast.task.refresh_from_db()
+    assert draft.version == 2
+    asked = cast.task.questions[0]["title"]
+    assert (draft.questions[0]["title"], asked) in {("By 2", QUESTIONS[0]["title"]), (asked, asked)}
