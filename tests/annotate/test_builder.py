@@ -164,6 +164,27 @@ def test_bad_json_says_which_question_which_field_and_why(cast: Cast, browser: A
     assert drafts.draft_of(cast.task).changes is None
 
 
+@pytest.mark.parametrize("kind", [[], {}, 5, None, True, ["choice"]])
+def test_a_kind_that_is_no_word_is_refused(cast: Cast, browser: Any, kind: Any) -> None:
+    fields = {"questions": json.dumps([{**TOPIC, "kind": kind}]), "_version": "0"}
+    response = browser(cast.manager).post(url(cast, "questions-json"), fields)
+    assert response.status_code == 422
+    assert "Question 1 needs a kind" in response.content.decode()
+    assert drafts.draft_of(cast.task).changes is None
+
+
+@pytest.mark.parametrize("entered", ["nan", "NaN", "inf", "-Infinity", "1e400", "9" * 400])
+def test_a_number_that_json_has_no_word_for_stays_what_was_typed(cast: Cast, browser: Any, entered: str) -> None:
+    client = browser(cast.manager)
+    client.post(url(cast, "question-add"), opened(cast, _kind="rating"))
+    wrong = opened(cast, 1, **{"scales.0.weight": entered})
+    said = client.post(url(cast, "question-keep"), wrong, headers={"Accept": "application/json"})
+    assert said.status_code == 200
+    assert said.json()["errors"]["scales.0.weight"]
+    assert asked(cast)[1]["scales"][0]["weight"] == entered
+    assert client.get(url(cast, "questions-review")).status_code == 200
+
+
 def test_json_replaces_the_draft(cast: Cast, browser: Any) -> None:
     client = browser(cast.manager)
     shown = client.get(url(cast, "questions-json")).context["text"]
@@ -279,6 +300,16 @@ def test_a_draft_that_is_not_right_has_no_preview_yet(cast: Cast, browser: Any) 
     client = browser(cast.manager)
     client.post(url(cast, "question-open"), opened(cast, title=""))
     assert "not right yet" in client.get(url(cast, "task-preview-room")).content.decode()
+
+
+def test_the_preview_of_a_draft_that_broke_meanwhile_says_so(cast: Cast, browser: Any) -> None:
+    client = browser(cast.manager)
+    data = room_data(client.get(url(cast, "task-preview-room")))
+    client.post(url(cast, "question-open"), opened(cast, title=""))
+    body = {"submission_id": str(uuid4()), "answers": {"overall": {"value": "tie"}}, "active_ms": 1}
+    answer = client.post(data["urls"]["submit"], body, content_type="application/json")
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "The questions do not fit together; see the draft."
 
 
 def test_the_annotator_is_told_what_a_change_put_aside(cast: Cast, browser: Any) -> None:

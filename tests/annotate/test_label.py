@@ -132,6 +132,7 @@ BAD_BODIES = {
     "huge number": '{"version": 1e999, "answers": {}}',
     "duplicate key": '{"version": 0, "version": 1, "answers": {}}',
     "nul": '{"version": 0, "answers": {"overall": {"value": "\\u0000"}}}',
+    "nul in a comment": '{"version": 0, "answers": {}, "reason": "other", "comment": "a\\u0000"}',
     "lone surrogate": '{"version": 0, "answers": {"overall": {"value": "\\ud800"}}}',
     "no object": "[]",
     "null": "null",

@@ -13,6 +13,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 import feedback.tasks  # noqa: F401 - registers the jobs
+from annotate.forms.media import MAX_AT_ONCE
 from feedback.exceptions import Conflict, InvalidInput
 from feedback.media_types import media_type
 from feedback.models import AuditEvent, MediaFile
@@ -142,6 +143,13 @@ def test_files_are_added_from_the_page_all_that_fit(cast: Cast, browser: Any) ->
     again = browser(cast.manager).post(address(cast), {"sent": SimpleUploadedFile("e.png", png(3))})
     assert again.status_code == 302
     assert "e.png" in browser(cast.manager).get(address(cast)).content.decode()
+
+
+@pytest.mark.parametrize(("count", "status"), [(MAX_AT_ONCE, 302), (MAX_AT_ONCE + 1, 400)])
+def test_as_many_files_at_once_as_the_page_says(cast: Cast, browser: Any, count: int, status: int) -> None:
+    files = [SimpleUploadedFile(f"{n}.png", png(n % 9 + 1)) for n in range(count)]
+    assert browser(cast.manager).post(address(cast), {"sent": files}).status_code == status
+    assert MediaFile.objects.count() == (count if status == 302 else 0)
 
 
 def test_a_file_is_served_to_members_as_what_it_is_and_can_do_nothing(cast: Cast, browser: Any) -> None:

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from django.urls import reverse
 
+from annotate.views import comparing
 from feedback.models import (
     Adjudication,
     Annotation,
@@ -183,6 +184,44 @@ def test_a_reviewer_sees_no_names_unless_asked(cast: Cast, browser: Any, dispute
     assert ">m1<" not in blind
     named = client.get(url(cast, "adjudicate", disputed.public_id) + "?names=1").content.decode()
     assert "Bob" in named
+
+
+def test_a_decision_names_nobody_to_who_reads_without_names(cast: Cast, browser: Any, disputed: Any) -> None:
+    vote = disputed.annotations.get(annotator__name="Bob")
+    decide(cast, browser, cast.reviewer, disputed, vote, reason="The second holds.")
+    page = url(cast, "adjudicate", disputed.public_id)
+    blind = browser(cast.manager).get(page)
+    assert blind.context["decision"]["took"].startswith("Person ")
+    assert blind.context["decision"]["took"] in [vote["who"] for vote in blind.context["votes"]]
+    assert "Bob" not in blind.content.decode()
+    assert "Ann<" not in blind.content.decode()
+    assert browser(cast.manager).get(page, {"names": "1"}).context["decision"]["took"] == "Bob"
+
+
+@pytest.mark.parametrize("words", ["a\x00b", "a\x1bb"])
+def test_reasons_and_notes_that_no_database_holds_are_refused(
+    cast: Cast, browser: Any, disputed: Any, words: str
+) -> None:
+    client = browser(cast.reviewer)
+    vote = disputed.annotations.get(annotator__name="Bob")
+    assert decide(cast, browser, cast.reviewer, disputed, vote, reason=words).status_code == 422
+    flag = flagged(cast, cast.annotator)
+    settled = client.post(url(cast, "flag-decide", flag.public_id), {"action": "removed", "note": words})
+    assert settled.status_code == 422
+    held = queue.next_assignment(cast.task, cast.annotator)
+    assert client.post(url(cast, "assignment-requeue", held.public_id), {"reason": words}).status_code == 422
+    said = client.post(url(cast, "comment-add", disputed.public_id), {"text": words})
+    assert said.status_code == 422
+    held.refresh_from_db()
+    assert (held.state, FlagDecision.objects.count(), Adjudication.objects.count()) == ("lent", 0, 0)
+
+
+def test_very_long_texts_are_not_compared_word_by_word() -> None:
+    assert comparing.word_diff("a b c", "a x c") == [("same", "a "), ("gone", "b "), ("new", "x "), ("same", "c")]
+    half = comparing.MOST_COMPARED // 2
+    before, after = " ".join(f"w{n}" for n in range(half)), " ".join(f"w{n}" for n in range(half - 1))
+    assert ("gone", f"w{half - 1}") in comparing.word_diff(before, f"{after} ")
+    assert comparing.word_diff(f"{before} one two", f"{after} ") == [("same", f"{after} ")]
 
 
 def test_taking_an_annotation_decides_and_keeps_the_votes(cast: Cast, browser: Any, disputed: Any) -> None:
