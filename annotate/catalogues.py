@@ -30,11 +30,18 @@ LANGUAGES = [code for code, _ in settings.LANGUAGES if code != settings.LANGUAGE
 # what a person meets who only annotates; the control room stays English (annotate.middleware.own_language)
 TEMPLATES = (
     *("*.html", "annotate/**/*.html", "account/*.html", "mfa/**/*.html", "allauth/**/*.html", "errors/*.html"),
-    *("people/invitation.html", "tokens/login_link.html", "projects/projects.html", "components/*.html"),
+    *(
+        "instances/thread.html",
+        "instances/_comments.html",
+        "people/invitation.html",
+        "tokens/login_link.html",
+        "projects/projects.html",
+        "components/*.html",
+    ),
 )
 OF_THE_CONTROL_ROOM = {"_bars.html", "_budget.html", "_chart.html", "_job.html", "_rail.html", "_task_picker.html"}
 PYTHON = (
-    *("annotate/keys.py", "annotate/languages.py", "annotate/forms/abilities.py"),
+    *("annotate/keys.py", "annotate/languages.py", "annotate/forms/abilities.py", "annotate/speaking.py"),
     *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "account")),
 )
 SCRIPTS = ("annotate/static/js/**/*.js",)

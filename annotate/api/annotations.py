@@ -60,6 +60,19 @@ class AnnotationSerializer(serializers.ModelSerializer[Annotation]):
         read_only_fields = fields
 
 
+class OwnAnnotationSerializer(AnnotationSerializer):
+    """An annotation for who made it: what the instance is called where it came from may tell the model."""
+
+    external_id = None  # type: ignore[assignment]
+    details = None  # type: ignore[assignment]
+
+    class Meta(AnnotationSerializer.Meta):
+        fields = tuple(  # type: ignore[assignment]
+            name for name in AnnotationSerializer.Meta.fields if name not in ("external_id", "details")
+        )
+        read_only_fields = fields  # type: ignore[assignment]
+
+
 class AnswersBody(serializers.Serializer[Any]):
     answers = serializers.DictField(child=serializers.JSONField())
 
@@ -97,7 +110,7 @@ class AnnotationDetail(AnnotationView):
     def get(self, request: Request, project: Any, annotation: UUID) -> Response:
         return self.shown(get_object_or_404(self.get_queryset(), public_id=annotation))
 
-    @extend_schema(operation_id="annotations_edit", request=AnswersBody)
+    @extend_schema(operation_id="annotations_edit", request=AnswersBody, responses=OwnAnnotationSerializer)
     def put(self, request: Request, project: Any, annotation: UUID) -> Response:
         """Change one of your own last ten answers; what it said before is kept."""
         mine = self.get_queryset().filter(annotator__user=self.user, recorded=False)
@@ -106,7 +119,7 @@ class AnnotationDetail(AnnotationView):
         changed = self.get_queryset().get(pk=row.pk)
         # the page for changing it begins from the draft
         Assignment.objects.filter(pk=row.assignment_id, state=AssignmentState.SUBMITTED).update(draft=changed.answers)
-        return self.shown(changed)
+        return Response(OwnAnnotationSerializer(changed).data)
 
 
 class AnnotationUndo(AnnotationView):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -12,9 +14,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from feedback.models import Comment
+from feedback.models import Comment, Instance, User
 from feedback.services import commenting
 
+from .. import speaking
 from .fields import Empty, TextField, public_id
 from .permissions import Need
 from .views import ProjectView
@@ -23,9 +26,10 @@ from .views import ProjectView
 class CommentSerializer(serializers.ModelSerializer[Comment]):
     id = public_id()
     instance = public_id("instance.public_id")  # type: ignore[assignment]
-    author = public_id("author.public_id")
-    author_name = serializers.CharField(source="author", read_only=True)
-    resolved_by = serializers.UUIDField(source="resolved_by.public_id", read_only=True, default=None, allow_null=True)
+    author = serializers.SerializerMethodField(help_text="Null where the thread names nobody to you, but yourself.")
+    author_name = serializers.SerializerMethodField(help_text="Who reviews reads names, everybody else roles.")
+    resolved_by = serializers.SerializerMethodField(help_text="As `author`.")
+    resolved_by_name = serializers.SerializerMethodField(help_text="Empty while it is open.")
 
     class Meta:
         model = Comment
@@ -39,8 +43,28 @@ class CommentSerializer(serializers.ModelSerializer[Comment]):
             "edited_at",
             "resolved_at",
             "resolved_by",
+            "resolved_by_name",
         )
         read_only_fields = fields
+
+    def get_author(self, row: Comment) -> UUID | None:
+        return self._id(row.author)
+
+    def get_author_name(self, row: Comment) -> str:
+        return self._name(row, row.author)
+
+    def get_resolved_by(self, row: Comment) -> UUID | None:
+        return self._id(row.resolved_by) if row.resolved_by else None
+
+    def get_resolved_by_name(self, row: Comment) -> str:
+        return self._name(row, row.resolved_by) if row.resolved_by else ""
+
+    def _id(self, user: User) -> UUID | None:
+        view = self.context["view"]
+        return user.public_id if user.pk == view.user.pk or view.sees_names else None
+
+    def _name(self, row: Comment, user: User) -> str:
+        return str(self.context["view"].naming(row.instance)(user))
 
 
 class CommentBody(serializers.Serializer[Any]):
@@ -57,6 +81,15 @@ class CommentView(ProjectView):
         if getattr(self, "swagger_fake_view", False):
             return rows
         return rows.filter(instance__in=commenting.readable(self.project, self.user))
+
+    @cached_property
+    def sees_names(self) -> bool:
+        return speaking.sees_names(self.user, self.project)
+
+    @cached_property
+    def naming(self) -> Callable[[Instance], speaking.Naming]:
+        """How the thread of an instance names people to the asker; worked out once for a page of it."""
+        return cache(lambda instance: speaking.naming(instance, self.user, self.project))
 
     def row(self, comment: UUID) -> Comment:
         found: Comment = get_object_or_404(self.get_queryset(), public_id=comment)

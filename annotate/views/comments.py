@@ -8,6 +8,7 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.translation import get_language, get_language_from_request, override
 from django.views.decorators.http import require_GET, require_POST
 
 from feedback.content import text_of
@@ -17,14 +18,23 @@ from feedback.services import commenting
 from feedback.services.people import MANAGE, may
 
 from ..access import in_project, user_of
+from ..speaking import naming
 
 
 def thread_context(instance: Instance, user: User, project: Project) -> dict[str, Any]:
     """The comments with what ``user`` may do to each."""
     manages = may(user, project, MANAGE)
+    name = naming(instance, user, project)
     said = list(commenting.thread_of(instance)[:500])
     rows = [
-        {"row": one, "own": one.author_id == user.pk, "may_delete": manages or one.author_id == user.pk} for one in said
+        {
+            "row": one,
+            "who": name(one.author),
+            "resolved_by": name(one.resolved_by) if one.resolved_by else "",
+            "own": one.author_id == user.pk,
+            "may_delete": manages or one.author_id == user.pk,
+        }
+        for one in said
     ]
     return {"space": project, "thread": rows, "open_comments": sum(one.resolved_at is None for one in said)}
 
@@ -50,7 +60,7 @@ def _thread(
     request: HttpRequest, project: Project, row: Instance, *, error: str = "", text: str = "", status: int = 200
 ) -> HttpResponse:
     asked = next((m for m in reversed(row.prompt) if m.get("role") == "user"), row.prompt[-1])
-    context = {
+    context: dict[str, Any] = {
         # who only labels has no pages of the project to go to
         "project": project if "view" in request.permissions else None,  # type: ignore[attr-defined]
         "active": "label",
@@ -58,9 +68,13 @@ def _thread(
         "prompt": text_of(asked["content"])[:2000],
         "comment_error": error,
         "comment_text": text,
-        **thread_context(row, user_of(request), project),
     }
-    return render(request, "instances/thread.html", context, status=status)
+    # the control room is English; who only labels never comes there
+    language = get_language() if context["project"] else user_of(request).preferences.get("language")
+    with override(language or get_language_from_request(request)):
+        return render(
+            request, "instances/thread.html", context | thread_context(row, user_of(request), project), status=status
+        )
 
 
 @require_POST

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.db.models import Value
+from django.db.models.functions import Concat
+from django.urls import reverse
 
 from feedback.models import Adjudication, Comment
 from feedback.services import queue
@@ -78,6 +82,46 @@ def test_an_annotator_reads_the_threads_of_what_was_lent_to_them(cast: Cast, api
     assert client.send("GET", path(cast, f"instances/{lent.public_id}/comments/")).status_code == 200
     assert client.send("GET", path(cast, f"instances/{other.public_id}/comments/")).status_code == 404
     assert client.send("POST", path(cast, f"comments/{foreign.public_id}/resolve/")).status_code == 404
+
+
+def test_a_thread_names_nobody_to_annotators(cast: Cast, api: Any, django_assert_max_num_queries: Any) -> None:
+    lent = queue.next_assignment(cast.task, cast.annotator).instance
+    for author in (cast.reviewer, cast.annotator) * 5:
+        Comment.objects.create(instance=lent, author=author, text="x")
+    thread = path(cast, f"instances/{lent.public_id}/comments/")
+    client = api(cast.annotator)
+    with django_assert_max_num_queries(12):
+        said = client.send("GET", thread).json()["results"]
+    assert {(one["author_name"], one["author"]) for one in said} == {
+        ("You", str(cast.annotator.public_id)),
+        ("Reviewer 1", None),
+    }
+    said = api(cast.reviewer).send("GET", thread).json()["results"]
+    assert {(one["author_name"], one["author"]) for one in said} == {
+        (one.name, str(one.public_id)) for one in (cast.annotator, cast.reviewer)
+    }
+
+
+def test_annotators_are_not_told_where_an_instance_comes_from(cast: Cast, api: Any, browser: Any) -> None:
+    cast.task.instances.update(external_id=Concat(Value("gpt-x-"), "external_id"))
+    client = api(cast.annotator)
+    lent = client.send("POST", path(cast, "assignments/next/"), {"task": str(cast.task.public_id)})
+    one = path(cast, f"assignments/{lent.json()['id']}/")
+    body = {"submission_id": str(uuid4()), "answers": {"overall": {"value": "tie"}}}
+    made = client.send("POST", f"{one}submit/", body).json()["annotation"]
+    answers = {"answers": {"overall": {"value": "both-bad"}}}
+    told = [
+        lent,
+        client.send("GET", one),
+        client.send("GET", path(cast, "assignments/")),
+        client.send("PUT", path(cast, f"annotations/{made}/"), answers),
+        browser(cast.annotator).get(reverse("history")),
+        browser(cast.annotator).get(reverse("work", args=[cast.task.public_id])),
+        browser(cast.annotator).get(reverse("annotation-edit", args=[made])),
+        client.send("POST", path(cast, f"annotations/{made}/undo/")),
+    ]
+    assert [response.status_code for response in told] == [200] * len(told)
+    assert not [response for response in told if "gpt-x-" in response.content.decode()]
 
 
 def test_decisions(cast: Cast, api: Any) -> None:

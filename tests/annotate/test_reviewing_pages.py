@@ -22,7 +22,7 @@ from feedback.models import (
     Membership,
     Role,
 )
-from feedback.services import queue
+from feedback.services import commenting, people, queue
 from tests.annotate.test_instances_pages import say
 from tests.conftest import Cast, make_user
 
@@ -157,6 +157,40 @@ def test_annotators_talk_about_what_they_labelled_only(cast: Cast, browser: Any)
     for name in ("comment-edit", "comment-delete", "comment-resolve", "comment-reopen"):
         assert client.post(url(cast, name, hidden.public_id), {"text": "x"}).status_code == 404
     assert browser(cast.outsider).get(url(cast, "thread", mine.public_id)).status_code == 404
+
+
+def test_a_thread_names_people_to_who_reviews_and_roles_to_everybody_else(cast: Cast, browser: Any) -> None:
+    mine = labelled(cast, cast.annotator)
+    other = make_user("Other Person")
+    Membership.objects.create(project=cast.project, user=other, role=Role.ANNOTATOR)
+    spoke = [Comment.objects.create(instance=mine, author=one, text="x") for one in (cast.reviewer, cast.annotator)]
+    spoke.append(Comment.objects.create(instance=mine, author=other, text="x"))
+    commenting.resolve(spoke[0], actor=cast.manager)
+    commenting.delete(spoke[0], actor=cast.reviewer)
+    commenting.resolve(spoke[1], actor=cast.reviewer)
+    commenting.resolve(spoke[2], actor=cast.manager)
+    spoke.append(Comment.objects.create(instance=mine, author=cast.reviewer, text="x"))
+    page = browser(cast.annotator).get(url(cast, "thread", mine.public_id))
+    told = [(one["who"], one["resolved_by"]) for one in page.context["thread"]]
+    assert told == [("You", "Reviewer 1"), ("Annotator 3", "Reviewer"), ("Reviewer 1", "")]
+    body = page.content.decode()
+    assert not [one for one in ("Other Person", "reviewer@", "manager@", mine.external_id) if one in body]
+    for reader, page in ((cast.manager, "instance"), (cast.reviewer, "instance")):
+        thread = browser(reader).get(url(cast, page, mine.public_id)).context["thread"]
+        assert [one["who"] for one in thread] == ["annotator", "Other Person", "reviewer"]
+    seen = browser(cast.viewer).get(url(cast, "instance", mine.public_id)).context["thread"]
+    assert [one["who"] for one in seen] == ["Annotator 2", "Annotator 3", "Reviewer 1"]
+
+
+def test_a_thread_speaks_the_language_of_who_only_labels(cast: Cast, browser: Any) -> None:
+    mine = labelled(cast, cast.annotator)
+    Comment.objects.create(instance=mine, author=cast.reviewer, text="x")
+    for user in (cast.annotator, cast.reviewer):
+        people.prefer(user, "language", "de")
+    page = browser(cast.annotator).get(url(cast, "thread", mine.public_id)).content.decode()
+    assert "Kommentare" in page
+    assert "Prüfer 1" in page
+    assert "Comments" in browser(cast.reviewer).get(url(cast, "thread", mine.public_id)).content.decode()
 
 
 # decisions
