@@ -42,7 +42,7 @@ TEMPLATES = (
 OF_THE_CONTROL_ROOM = {"_bars.html", "_budget.html", "_chart.html", "_job.html", "_rail.html", "_task_picker.html"}
 PYTHON = (
     *("annotate/keys.py", "annotate/languages.py", "annotate/forms/abilities.py", "annotate/speaking.py"),
-    *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "account")),
+    *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "spans", "account")),
 )
 SCRIPTS = ("annotate/static/js/**/*.js",)
 MARKERS: dict[str, dict[str, Any]] = {

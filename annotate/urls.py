@@ -92,6 +92,8 @@ urlpatterns = [
     path("p/<uuid:project>/tasks/<uuid:task>/close/", tasks.task_close, name="task-close"),
     path("p/<uuid:project>/tasks/<uuid:task>/media/", media.media_files, name="media"),
     path("p/<uuid:project>/tasks/<uuid:task>/media/<uuid:media>/", media.media_file, name="media-file"),
+    path("p/<uuid:project>/tasks/<uuid:task>/media/<uuid:media>/replace/", media.media_replace, name="media-replace"),
+    path("p/<uuid:project>/tasks/<uuid:task>/media/<uuid:media>/delete/", media.media_delete, name="media-delete"),
     # labelling
     path("label/", label.label_queue, name="queue"),
     path("label/history/", own.history, name="history"),

@@ -32,6 +32,27 @@ STARTS: tuple[tuple[bytes, MediaType], ...] = (
 )
 
 
+ENDINGS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "image/avif": "avif",
+    "audio/flac": "flac",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/ogg": "ogg",
+    "audio/mp4": "m4a",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+}
+
+
+def ending_of(content_type: str) -> str:
+    """The ending of a file name for a known type, without the dot."""
+    return ENDINGS[content_type]
+
+
 def media_type(head: bytes) -> MediaType | None:
     """The type of a file that begins with ``head`` (at least HEAD bytes, or all of a shorter file), if it is known."""
     for start, found in STARTS:

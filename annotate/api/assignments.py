@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -13,9 +14,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from feedback.content import MEDIA_KINDS
 from feedback.exceptions import LeaseLost, WrongState
-from feedback.models import Assignment, AssignmentState
-from feedback.services import labelling, queue
+from feedback.models import Assignment, AssignmentState, MediaFile
+from feedback.services import labelling, media, queue
 
 from .bodies import DraftBody, ReasonBody, SubmissionBody
 from .fields import public_id
@@ -35,16 +37,17 @@ class QueueSerializer(serializers.Serializer[Any]):
 
 class ShownCompletion(serializers.Serializer[Any]):
     index = serializers.IntegerField(help_text="The stored index that answers name.")
-    content = serializers.CharField()
+    content = serializers.JSONField(help_text="A text, or a list of parts.")
 
 
 class AssignmentSerializer(serializers.ModelSerializer[Assignment]):
-    """An instance lent to you. ``completions`` come in the order drawn for you, without the models' names."""
+    """An instance lent to you. ``completions`` come in the order drawn for you, without the models' names. A part of a
+    content that is no text has the id of its ``media`` file (null: it is not here any more), not its name."""
 
     id = public_id()
     task = public_id("task.public_id")
     instance = public_id("instance.public_id")  # type: ignore[assignment]
-    prompt = serializers.ListField(child=serializers.DictField(), source="instance.prompt", read_only=True)
+    prompt = serializers.SerializerMethodField()
     completions = serializers.SerializerMethodField()
     questions = serializers.ListField(child=serializers.DictField(), read_only=True)
     guideline = serializers.IntegerField(source="guideline.number", read_only=True, default=None, allow_null=True)
@@ -71,10 +74,32 @@ class AssignmentSerializer(serializers.ModelSerializer[Assignment]):
         )
         read_only_fields = fields
 
+    @extend_schema_field(serializers.ListField(child=serializers.DictField()))
+    def get_prompt(self, row: Assignment) -> list[dict[str, Any]]:
+        files = media.named_in(row.task, row.instance.prompt)
+        return [one | {"content": nameless(one["content"], files)} for one in row.instance.prompt]
+
     @extend_schema_field(ShownCompletion(many=True))
     def get_completions(self, row: Assignment) -> list[dict[str, Any]]:
         stored = row.instance.completions
-        return [{"index": index, "content": stored[index]["content"]} for index in row.order]
+        files = media.named_in(row.task, stored)
+        return [{"index": index, "content": nameless(stored[index]["content"], files)} for index in row.order]
+
+
+def nameless(content: Any, files: Mapping[str, MediaFile]) -> Any:
+    """A content whose media go by their ids, since names may tell which model made them."""
+    if not isinstance(content, list):
+        return content
+    return [
+        {"type": part["type"], "media": _id_of(files.get(part["file"])), "alt": part.get("alt", "")}
+        if part["type"] in MEDIA_KINDS
+        else part
+        for part in content
+    ]
+
+
+def _id_of(file: MediaFile | None) -> str | None:
+    return str(file.public_id) if file else None
 
 
 class NextBody(serializers.Serializer[Any]):

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from feedback.models import MediaFile, MediaKind
-from feedback.services import media
+from feedback.services import discarding, media
 
 from ..views.media import sent
 from .fields import public_id
@@ -46,7 +46,7 @@ class MediaFilter(django_filters.FilterSet):
 
 
 class MediaView(ProjectView):
-    queryset = MediaFile.objects.all()
+    queryset = MediaFile.objects.select_related("task__project")
     project_path = "task__project"
     serializer_class = MediaSerializer
 
@@ -62,7 +62,7 @@ class MediaView(ProjectView):
 class MediaFiles(MediaView):
     """The media files of a task, newest first; or send one."""
 
-    needs: ClassVar = {"GET": Need("read", "member"), "POST": Need("write", "manage")}
+    needs: ClassVar = {"GET": Need("read", "manage"), "POST": Need("write", "manage")}
     filterset_class = MediaFilter
     parser_classes = (MultiPartParser,)
 
@@ -80,13 +80,31 @@ class MediaFiles(MediaView):
 
 
 class MediaDetail(MediaView):
-    """One media file: its type, size and SHA-256."""
+    """One media file: its type, size and SHA-256. While no instance shows it and no frozen version holds it, it can
+    be given other bytes or be deleted; else that is a 409."""
 
-    needs: ClassVar = {"GET": Need("read", "member")}
+    needs: ClassVar = {
+        "GET": Need("read", "manage"),
+        "PUT": Need("write", "manage"),
+        "DELETE": Need("write", "manage"),
+    }
+    parser_classes = (MultiPartParser,)
 
     @extend_schema(operation_id="media_retrieve")
     def get(self, request: Request, media: UUID, **kwargs: Any) -> Response:
         return self.shown(self.row(media))
+
+    @extend_schema(operation_id="media_replace", request={"multipart/form-data": NewMediaSerializer})
+    def put(self, request: Request, media: UUID, **kwargs: Any) -> Response:
+        """Other bytes under the same name, whatever the name of the file sent."""
+        row = self.row(media)
+        file = self.checked(request, NewMediaSerializer)["file"]
+        return self.shown(discarding.replace_media(row, file.chunks(), actor=self.user))
+
+    @extend_schema(operation_id="media_delete", responses={204: None})
+    def delete(self, request: Request, media: UUID, **kwargs: Any) -> Response:
+        discarding.delete_media(self.row(media), actor=self.user)
+        return Response(status=204)
 
 
 class MediaContent(MediaView):

@@ -85,6 +85,7 @@ def dataset(request: HttpRequest, project: Project, version: UUID) -> HttpRespon
         "trainable": any(file.shape in TRAINED_ON for file in datasets.files_of(row)),
         "annotators": card.get("annotators", {}),
         "folders": _folders(row),
+        "media": [file for file in datasets.files_of(row) if file.shape == "media"],
         "shares": _shares(card),
         "share_total": sum(card.get("counts", {}).get("rows_by_source", {}).values()),
         "snippet": snippet(row, request.build_absolute_uri("/")[:-1]),
@@ -95,7 +96,8 @@ def dataset(request: HttpRequest, project: Project, version: UUID) -> HttpRespon
 
 def _folders(row: DatasetVersion) -> list[dict[str, Any]]:
     """The files by shape and format, with the sum of their rows."""
-    files = sorted(datasets.files_of(row), key=lambda file: (file.shape, file.format, file.path))
+    data = (file for file in datasets.files_of(row) if file.shape != "media")
+    files = sorted(data, key=lambda file: (file.shape, file.format, file.path))
     folders = []
     for (shape, file_format), group in groupby(files, key=lambda file: (file.shape, file.format)):
         inside = list(group)

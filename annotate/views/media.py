@@ -11,10 +11,13 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.utils.translation import gettext
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from feedback.exceptions import FeedbackError
+from feedback.exceptions import FeedbackError, InvalidInput
+from feedback.media_types import ending_of
 from feedback.models import MediaFile, Project, Task
+from feedback.services import discarding
 from feedback.services import media as services
 
 from ..access import in_project, user_of
@@ -53,16 +56,45 @@ def _stored(form: MediaForm, task: Task, request: HttpRequest) -> bool:
     return form.is_valid()
 
 
+@require_POST
+@in_project("manage")
+def media_replace(request: HttpRequest, project: Project, task: UUID, media: UUID) -> HttpResponse:
+    """Other bytes under the same name, while nothing shows the file."""
+    row = file_of(project, task, media)
+    sent = request.FILES.getlist("sent")
+    if len(sent) != 1:
+        raise InvalidInput("Choose one file to put in its place; nothing was changed.")
+    discarding.replace_media(row, sent[0].chunks(), actor=user_of(request))
+    messages.success(request, gettext("%(name)s has the new content.") % {"name": row.name})
+    return redirect("media", project.public_id, task)
+
+
+@require_POST
+@in_project("manage")
+def media_delete(request: HttpRequest, project: Project, task: UUID, media: UUID) -> HttpResponse:
+    row = file_of(project, task, media)
+    discarding.delete_media(row, actor=user_of(request))
+    messages.success(request, gettext("%(name)s was deleted.") % {"name": row.name})
+    return redirect("media", project.public_id, task)
+
+
 @require_safe
 @in_project("member")
 def media_file(request: HttpRequest, project: Project, task: UUID, media: UUID) -> Any:
-    return sent(request, get_object_or_404(MediaFile, task__project=project, task__public_id=task, public_id=media))
+    return sent(request, file_of(project, task, media))
+
+
+def file_of(project: Project, task: UUID, media: UUID) -> MediaFile:
+    rows = MediaFile.objects.select_related("task__project")
+    return get_object_or_404(rows, task__project=project, task__public_id=task, public_id=media)
 
 
 def sent(request: HttpRequest, file: MediaFile) -> HttpResponseBase:
-    """The bytes, as what they were recognised as, never as a page."""
+    """The bytes, as what they were recognised as, never as a page. The name that it has here may tell who made it, so
+    it is saved under another."""
     path = services.path_of(file)
-    response = send_file(request, path, sha256=file.sha256, name=file.name, content_type=file.content_type)
-    for name, value in HEADERS.items():
-        response.headers[name] = value
+    name = f"{file.public_id}.{ending_of(file.content_type)}"
+    response = send_file(request, path, sha256=file.sha256, name=name, content_type=file.content_type)
+    for header, value in HEADERS.items():
+        response.headers[header] = value
     return response

@@ -19,7 +19,7 @@ from feedback.services import labelling, media, queue
 
 from ..languages import needed
 from ..markdown import render
-from .spans import place_texts
+from .spans import media_names, place_texts
 
 LETTERS = "ABCDEFGHIJKL"
 _QUESTIONS = "annotate/questions"
@@ -121,13 +121,22 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
 
 
 def show_media(task: Task, holders: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
-    """Say in each row of a message or completion which media files to show: ``kind``, ``alt``, ``name`` and ``url``
-    (None: the task has no such file)."""
+    """Say in each row of a message or completion which media files to show: ``kind``, ``index`` among the media of the
+    row, ``name`` and ``url`` (None: the task has no such file). The name counts, ``Sound 1``: a file's own name may
+    tell which model made it. ``alt`` is what the import says of it."""
     urls = {name: _media_url(task, file) for name, file in media.named_in(task, holders).items()}
     for row in rows:
+        parts = row.pop("parts")
+        names = media_names([part["type"] for part in parts])
         row["media"] = [
-            {"kind": part["type"], "name": part["file"], "alt": part.get("alt", ""), "url": urls.get(part["file"])}
-            for part in row.pop("parts")
+            {
+                "kind": part["type"],
+                "index": index,
+                "name": names[index],
+                "alt": part.get("alt", ""),
+                "url": urls.get(part["file"]),
+            }
+            for index, part in enumerate(parts)
         ]
 
 

@@ -12,7 +12,7 @@ A page that shows the spans of an annotation
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext
@@ -72,6 +72,12 @@ def severity_scores(question: SpanQuestion, answer: Mapping[str, Any]) -> dict[i
 def place_of(target: int) -> str:
     """The name of a text on the page: a completion's letter, or a message's number."""
     return LETTERS[target] if target >= 0 else gettext("Message %(n)s") % {"n": -target}
+
+
+def media_names(kinds: Sequence[str]) -> list[str]:
+    """What a page calls the media of a text, each kind counted from 1: ``Picture 1``, ``Sound 1``, ``Sound 2``."""
+    words = {"image": gettext("Picture %(n)s"), "audio": gettext("Sound %(n)s"), "video": gettext("Video %(n)s")}
+    return [words[kind] % {"n": kinds[: index + 1].count(kind)} for index, kind in enumerate(kinds)]
 
 
 def quote(text: str, start: int, end: int) -> str:

@@ -10,9 +10,9 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -26,14 +26,16 @@ from django.utils import timezone
 from pydantic import ValidationError
 
 from ..exceptions import FeedbackError, InvalidInput, KeyReused, WrongState
+from ..formats.media_column import with_media
 from ..formats.shape_table import ordering_question
 from ..formats.shapes import Shape
-from ..formats.writers import Manifest, file_sha256, verify_folder, write_dataset
+from ..formats.writers import FileEntry, Manifest, file_sha256, verify_folder, write_dataset
 from ..models import AuditEvent, DatasetState, DatasetVersion, Job, JobKind, PreferenceMix, Task, User
 from ..refinements import asks_refinement
 from . import jobs
 from .freezing import FreezeSpec, Pool, shape_of
 from .snapshot import snapshot
+from .version_media import copy_media, noting_media
 
 RULES = {
     "majority": "Majority of the votes over a, tie and b; a shared first place is a tie.",
@@ -183,14 +185,17 @@ def _freeze(version: DatasetVersion, work: Path, context: jobs.JobContext) -> No
         for seen in pool.gather():
             context.progress(seen, total, "Reading votes")
         card = _Card(version, pool)
+        media: dict[str, str] = {}
         folders = [
-            _folder(work, shape_of(name, pool.questions, spec), file_format, pool, card, total, context)
+            _folder(work, shape_of(name, pool.questions, spec), file_format, pool, card, media, total, context)
             for name in spec.shapes
             for file_format in spec.formats
         ]
     if not any(folder["rows"] for folder in folders):
         raise NothingToFreeze(_why_nothing(pool))
-    _publish(version, work, folders, card.made, context)
+    context.progress(total, total, "Copying media files")
+    manifest = manifest_of(folders, copy_media(work, media))
+    _publish(version, work, folders, manifest, card.made, context)
 
 
 class _Card(Mapping[str, Any]):
@@ -214,10 +219,18 @@ class _Card(Mapping[str, Any]):
 
 
 def _folder(
-    work: Path, shape: Shape, file_format: Any, pool: Pool, card: _Card, total: int, context: jobs.JobContext
+    work: Path,
+    shape: Shape,
+    file_format: Any,
+    pool: Pool,
+    card: _Card,
+    media: dict[str, str],
+    total: int,
+    context: jobs.JobContext,
 ) -> dict[str, Any]:
-    rows = _ticking(pool.rows(shape), total, f"{shape.name} as {file_format}", context)
+    rows = noting_media(_ticking(pool.rows(shape), total, f"{shape.name} as {file_format}", context), media)
     path = f"{shape.name}/{file_format}"
+    shape = with_media(shape) if pool.media else shape
     written: Manifest = write_dataset(work / path, rows, shape, card=card, file_format=file_format)
     return {"path": path, **written.to_json()}
 
@@ -242,7 +255,12 @@ def _why_nothing(pool: Pool) -> str:
 
 
 def _publish(
-    version: DatasetVersion, work: Path, folders: list[dict[str, Any]], card: dict[str, Any], context: jobs.JobContext
+    version: DatasetVersion,
+    work: Path,
+    folders: list[dict[str, Any]],
+    manifest: dict[str, Any],
+    card: dict[str, Any],
+    context: jobs.JobContext,
 ) -> None:
     """Move the files into place and make the version ready: the fence first, so a stale worker moves nothing."""
     final = folder_of(version)
@@ -251,20 +269,22 @@ def _publish(
         shutil.rmtree(final, ignore_errors=True)  # left by an attempt that died between its rename and its commit
         os.replace(work, final)
         _flush_folder(final.parent)
-        version.state, version.card, version.manifest = DatasetState.READY, card, manifest_of(folders)
+        version.state, version.card, version.manifest = DatasetState.READY, card, manifest
         version.sha256 = _identity(folders)
         version.rows = next((one["rows"] for one in folders if one["shape"] != "raw"), folders[0]["rows"])
         version.frozen_at, version.error = timezone.now(), ""
         version.save(update_fields=["state", "card", "manifest", "sha256", "rows", "frozen_at", "error"])
 
 
-def manifest_of(folders: list[dict[str, Any]]) -> dict[str, Any]:
-    """``files``: every file with its path in the version's folder; ``folders``: what each data set folder holds."""
+def manifest_of(folders: list[dict[str, Any]], media: Sequence[FileEntry]) -> dict[str, Any]:
+    """``files``: every file with its path in the version's folder, the media last; ``folders``: what each data set
+    folder holds."""
     files = [
         {**file, "path": f"{folder['path']}/{file['path']}", "shape": folder["shape"], "format": folder["file_format"]}
         for folder in folders
         for file in folder["files"]
     ]
+    files += [{**asdict(file), "shape": "media", "format": file.path.rpartition(".")[2]} for file in media]
     return {"version": 1, "files": files, "folders": [{k: v for k, v in f.items() if k != "files"} for f in folders]}
 
 
@@ -435,6 +455,8 @@ def verify_version(version: DatasetVersion) -> list[str]:
         problems += [f"{folder['path']}/{problem}" for problem in verify_folder(path)]
     for file in files_of(version):
         target = folder_of(version) / file.path
-        if target.is_file() and file_sha256(target) != file.sha256:
+        if not target.is_file():
+            problems.append(f"{file.path} is missing")
+        elif file_sha256(target) != file.sha256:
             problems.append(f"{file.path} differs from what the database recorded")
     return sorted(set(problems))

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ..aggregation import Votes, dawid_skene, krippendorff_alpha
 from ..content import text_of
 from ..exceptions import InvalidInput
+from ..formats.media_column import File
 from ..formats.shape_table import SHAPES, ShapeName, ordering_question
 from ..formats.shapes import Shape
 from ..formats.splits import split_of
-from ..models import Annotation, AnnotationState, Annotator, Instance, Task
+from ..models import Annotation, AnnotationState, Annotator, Instance, MediaFile, Task
 from ..preferences import (
     TIE,
     A,
@@ -105,7 +106,7 @@ class Tally:
 
 
 def _texts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Messages with the texts of their contents: a version holds no other parts."""
+    """Messages with the texts of their contents alone."""
     return [one | {"content": text_of(one["content"])} for one in messages]
 
 
@@ -129,6 +130,8 @@ class Pool:
             for pk, public_id, kind, name in source.rows(people.values_list("pk", "public_id", "kind", "name"))
         }
         self.pseudonyms = {pk: annotator.pseudonym for pk, annotator in self.annotators.items()}
+        files = MediaFile.objects.filter(task=task_id).values_list("name", "sha256", "content_type")
+        self.media = {name: File(sha256, content_type) for name, sha256, content_type in source.rows(files)}
         self.tally = Tally()
         self._surveyed = False
         self._alpha = _Reservoir(spec.seed)
@@ -146,7 +149,7 @@ class Pool:
         groups = groupby(annotations, key=lambda said: said.instance_id)
         waiting = next(groups, None)
         for row in self._source.rows(self._instances(), chunk=200):
-            held = Held._make(row)
+            held = Held(*row, *row[3:5])
             held = held._replace(prompt=_texts(held.prompt), completions=_texts(held.completions))
             while waiting is not None and waiting[0] < held.pk:
                 waiting = next(groups, None)  # annotations of an instance that was removed
@@ -295,7 +298,7 @@ class Pool:
         wanted = self.wanted(held)
         counted = [one for one in said if wanted == "any" or (one.source == "judge") == (wanted == "judge")]
         split = split_of(held.prompt_hash, self.spec.splits, self.spec.seed)
-        return Subject(held, counted, decision, kept, refined, split, self.questions, self.pseudonyms)
+        return Subject(held, counted, decision, kept, refined, split, self.questions, self.pseudonyms, self.media)
 
     def _refinements(self, held: Held, said: list[Said], decision: Said | None, wanted: str) -> list[Refinement]:
         if self.spec.refinements != "chosen":

@@ -36,7 +36,7 @@ from ..models import (
 from ..questions import PreferenceQuestion
 from . import jobs, media, tasks, uploads
 from .queue import line
-from .recorded import Checked, Checker
+from .recorded import Checked, Checker, Misfit, check_media
 from .spooling import spool, unspool
 from .storing import store_chunk
 from .uploads import Stored
@@ -315,7 +315,9 @@ def _store(batch: ImportBatch, report: Report, staged: IO[bytes], context: jobs.
     try:
         with transaction.atomic():
             batch.task = _unchanged(batch.task)
+            kinds = media.kinds_of(batch.task)
             for chunk in unspool(staged, CHUNK):
+                _refuse_lost_media(chunk, kinds)
                 store_chunk(batch, chunk, annotators)
                 context.check()
             line.reform(batch.task.pk)  # others may have passed these rows' keys by now
@@ -337,6 +339,15 @@ def _unchanged(task: Task) -> Task:
     if now.questions_version != task.questions_version:
         raise Conflict("The task's questions changed while the file was read; import again.")
     return now
+
+
+def _refuse_lost_media(chunk: list[Checked], kinds: dict[str, str]) -> None:
+    """Raises Conflict when a file that a row shows went away after the row was read."""
+    try:
+        for entry in chunk:
+            check_media(entry.instance, kinds)
+    except Misfit as misfit:
+        raise Conflict(f"While the file was read a media file changed: {misfit}. Nothing was stored.") from misfit
 
 
 def _readable(batch: ImportBatch, error: IntegrityError) -> Conflict:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
 from ..content import files_named
 from ..exceptions import Conflict, InvalidInput
@@ -32,26 +34,50 @@ def path_of(file: MediaFile) -> Path:
     return folder() / file.sha256[:2] / file.sha256
 
 
+@contextmanager
+def files_held() -> Iterator[None]:
+    """One at a time over all processes: a file comes and goes together with the rows that name its bytes."""
+    folder().mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder(), os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def store_media(task: Task, chunks: Iterable[bytes], filename: str, *, actor: User) -> MediaFile:
     """Keep an upload as a media file of ``task``. The same bytes under the same name again change nothing.
 
     Raises InvalidInput for a bad name, an unknown type, no bytes or too many; Conflict when the name has other bytes.
     """
-    name = _checked_name(filename)
+    file = MediaFile(task=task, name=_checked_name(filename), created_by=actor)
     if task.media.count() >= MAX_FILES:
         raise InvalidInput(errors={"file": f"A task has at most {MAX_FILES:,} media files."})
+    with staged_as(file, chunks) as put, files_held():
+        put()
+        return _recorded(file)
+
+
+@contextmanager
+def staged_as(file: MediaFile, chunks: Iterable[bytes]) -> Iterator[Callable[[], None]]:
+    """Write an upload aside and say in ``file`` what it is; the function given moves it to its place.
+
+    Raises InvalidInput for an unknown type, no bytes or too many.
+    """
     staged = folder() / f".{uuid4()}"
     staged.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        sha256, size = uploads.write_hashed(chunks, staged, limit_mb=settings.MAX_MEDIA_MB)
-        found = _type_of(staged)
-        file = MediaFile(task=task, name=name, kind=found.kind, content_type=found.content_type, created_by=actor)
-        file.sha256, file.size = sha256, size
+
+    def put() -> None:
         path_of(file).parent.mkdir(exist_ok=True)
         os.replace(staged, path_of(file))
+
+    try:
+        file.sha256, file.size = uploads.write_hashed(chunks, staged, limit_mb=settings.MAX_MEDIA_MB)
+        file.kind, file.content_type = _type_of(staged)
+        yield put
     finally:
         staged.unlink(missing_ok=True)
-    return _recorded(file)
 
 
 def _checked_name(filename: str) -> str:
@@ -70,17 +96,24 @@ def _type_of(path: Path) -> MediaType:
 
 
 def _recorded(file: MediaFile) -> MediaFile:
-    before = MediaFile.objects.filter(task=file.task, name=file.name).first()
-    if before is None:
-        try:
+    """The row of these bytes under this name: a new one, or the one that is there, maybe since this moment."""
+    try:
+        with transaction.atomic():
             file.save(force_insert=True)
-        except IntegrityError as error:
-            raise Conflict(f"{file.name} was uploaded at the same moment by somebody else; look at it.") from error
-        AuditEvent.write("media.add", actor=file.created_by, project=file.task.project, subject=file.name)
+            AuditEvent.write("media.add", actor=file.created_by, project=file.task.project, subject=file.name)
         return file
+    except IntegrityError:
+        before = MediaFile.objects.get(task=file.task, name=file.name)
     if before.sha256 != file.sha256:
-        raise Conflict(f"{file.name} is another file already; instances may show it. Choose another name.")
+        forget_bytes(file.sha256)
+        raise Conflict(f"{file.name} is another file already. Choose another name, or replace that file.")
     return before
+
+
+def forget_bytes(sha256: str) -> None:
+    """Remove bytes that no row names any more. Call it while the files are held."""
+    if not MediaFile.objects.filter(sha256=sha256).exists():
+        path_of(MediaFile(sha256=sha256)).unlink(missing_ok=True)
 
 
 def kinds_of(task: Task) -> dict[str, str]:

@@ -67,24 +67,13 @@ class Checker:
                 n = len(record.completions)
                 reason = f"this task asks for a preference, which needs 2 completions; the row has {n}"
                 raise Misfit("completions", reason, "Import it into a task that asks for a ranking or ratings.")
-            self._check_media(record)
+            check_media(record, self._media)
             _check_abilities(record)
             if not self._annotations or not record.annotations:
                 return Checked(record, [])
             return self._with_annotations(record)
         except Misfit as misfit:
             return RowError(record.line, misfit.field, misfit.reason, misfit.hint)
-
-    def _check_media(self, record: ImportedInstance) -> None:
-        """Raises Misfit for a part that names no media file of the task, or one of another kind."""
-        for place, messages in (("prompt", record.prompt), ("completions", record.completions)):
-            for n, message in enumerate(messages):
-                for part in media_of(message["content"]):
-                    kind = self._media.get(part["file"])
-                    if kind != part["type"]:
-                        told = f"is {kind}, not {part['type']}" if kind else "is not a media file of this task"
-                        hint = "Upload the file to the task first, under this name."
-                        raise Misfit(f"{place}.{n}.content", f"{part['file'][:60]!r} {told}", hint)
 
     def _with_annotations(self, record: ImportedInstance) -> Checked:
         by_annotator: dict[tuple[str, str], list[RecordedAnnotation]] = {}
@@ -124,6 +113,18 @@ class Checker:
             path, reason = next(iter(error.errors.items()))
             hint = "Import into a task that asks this, or leave the recorded annotations out."
             raise Misfit(f"annotations.{recorded.annotator}.{path}", reason, hint) from error
+
+
+def check_media(record: ImportedInstance, media: Mapping[str, str]) -> None:
+    """Raises Misfit for a part that names none of the files in ``media`` (kind by name), or one of another kind."""
+    for place, messages in (("prompt", record.prompt), ("completions", record.completions)):
+        for n, message in enumerate(messages):
+            for part in media_of(message["content"]):
+                kind = media.get(part["file"])
+                if kind != part["type"]:
+                    told = f"is {kind}, not {part['type']}" if kind else "is not a media file of this task"
+                    hint = "Upload the file to the task first, under this name."
+                    raise Misfit(f"{place}.{n}.content", f"{part['file'][:60]!r} {told}", hint)
 
 
 def _check_abilities(record: ImportedInstance) -> None:

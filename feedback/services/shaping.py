@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from ..formats.media_column import File, media_rows
 from ..formats.rated_shapes import ranked, rated
 from ..formats.shapes import Shape, preference_row, raw_row
 from ..formats.splits import prompt_hash
@@ -52,7 +53,8 @@ class Said(NamedTuple):
 
 
 class Held(NamedTuple):
-    """One instance as the freeze reads it."""
+    """One instance as the freeze reads it; ``shown_prompt`` and ``shown`` are prompt and completions with all parts of
+    their contents, the others with their texts."""
 
     pk: int
     public_id: Any
@@ -61,12 +63,14 @@ class Held(NamedTuple):
     completions: list[dict[str, Any]]
     prompt_hash: str
     meta: dict[str, Any]
+    shown_prompt: list[dict[str, Any]]
+    shown: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One instance, the votes that count for it and the decision on it, the aggregate of each pair that gives a row,
-    and the refinements that count as chosen."""
+    the refinements that count as chosen, and the media files of the task by name."""
 
     held: Held
     said: Sequence[Said]
@@ -76,6 +80,17 @@ class Subject:
     split: str
     questions: Sequence[Question]
     pseudonyms: Mapping[int, str]
+    files: Mapping[str, File]
+
+    def media(self, *shown: tuple[str, int]) -> Row:
+        """The column ``media`` of a row that shows the prompt and these completions ``(of, index)``, by default all;
+        no column in a task without media."""
+        if not self.files:
+            return {}
+        held = self.held
+        wanted = shown or [("completion", index) for index in range(len(held.shown))]
+        completions = [(of, index, held.shown[index]) for of, index in wanted]
+        return {"media": list(media_rows(held.shown_prompt, completions, self.files))}
 
     def text(self, index: int) -> str:
         return str(self.held.completions[index]["content"])
@@ -107,7 +122,7 @@ def preference_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
     for pair, result in subject.results:
         yield _preference(shape, subject, pair, result)
     for number, refined in enumerate(subject.refined):
-        yield preference_row(
+        row = preference_row(
             shape,
             id=_refined_id(subject, number, refined),
             prompt=subject.held.prompt,
@@ -117,6 +132,7 @@ def preference_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
             source=refined.source,
             annotators=[subject.pseudonyms[one] for one in refined.annotators],
         )
+        yield row | subject.media(("chosen", refined.index), ("rejected", refined.index))
 
 
 def _refined_id(subject: Subject, number: int, refined: Refinement) -> str:
@@ -141,6 +157,7 @@ def _preference(shape: Shape, subject: Subject, pair: Pair, result: Outcome) -> 
         annotators=[subject.pseudonyms[one.annotator] for one in result.used],
         agreement=result.agreement,
     )
+    row |= subject.media(("chosen", first), ("rejected", second))
     return row | {"strength": 0} if tie else row
 
 
@@ -167,10 +184,11 @@ def _wanted(subject: Subject, key: str, completion: str, source: str, annotators
     return Wanted(key, subject.held.prompt, completion, source, annotators, subject.split)
 
 
-def _refinements(subject: Subject) -> Iterator[Wanted]:
+def _refinements(subject: Subject) -> Iterator[tuple[int, Wanted]]:
+    """Each refinement, with the index of the completion that it refines."""
     for number, one in enumerate(subject.refined):
         who = [subject.pseudonyms[pk] for pk in one.annotators]
-        yield _wanted(subject, _refined_id(subject, number, one), one.text, one.source, who)
+        yield one.index, _wanted(subject, _refined_id(subject, number, one), one.text, one.source, who)
 
 
 def unpaired_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
@@ -179,27 +197,30 @@ def unpaired_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
         if wins[index] != losses[index]:
             key = f"{subject.held.public_id}-{index}"
             wanted = _wanted(subject, key, subject.text(index), source, annotators)
-            yield unpaired_row(wanted, wins=wins[index], losses=losses[index])
-    for wanted in _refinements(subject):
-        yield unpaired_row(wanted, wins=1, losses=0)
+            row = unpaired_row(wanted, wins=wins[index], losses=losses[index])
+            yield row | subject.media(("completion", index))
+    for index, wanted in _refinements(subject):
+        yield unpaired_row(wanted, wins=1, losses=0) | subject.media(("completion", index))
 
 
-def _worth_learning(subject: Subject) -> Iterator[tuple[Origin, Wanted]]:
-    """The one completion preferred over all others, if there is one, and every refinement."""
+def _worth_learning(subject: Subject, make: Callable[[Wanted, Origin], Row]) -> Iterator[Row]:
+    """Rows of the one completion preferred over all others, if there is one, and of every refinement."""
     wins, losses, source, annotators = _standing(subject)
     net = sorted(((wins[index] - losses[index], index) for index in range(len(subject.held.completions))), reverse=True)
     if net[0][0] > max(0, net[1][0] if len(net) > 1 else 0):
-        best = subject.text(net[0][1])
-        yield "preferred", _wanted(subject, str(subject.held.public_id), best, source, annotators)
-    yield from (("refinement", wanted) for wanted in _refinements(subject))
+        best = net[0][1]
+        wanted = _wanted(subject, str(subject.held.public_id), subject.text(best), source, annotators)
+        yield make(wanted, "preferred") | subject.media(("completion", best))
+    for index, wanted in _refinements(subject):
+        yield make(wanted, "refinement") | subject.media(("completion", index))
 
 
 def prompt_completion_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
-    return (prompt_completion_row(wanted, origin) for origin, wanted in _worth_learning(subject))
+    return _worth_learning(subject, prompt_completion_row)
 
 
 def language_modelling_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
-    return (language_modelling_row(wanted, origin) for origin, wanted in _worth_learning(subject))
+    return _worth_learning(subject, language_modelling_row)
 
 
 def _completions(held: Held) -> list[Row]:
@@ -212,7 +233,7 @@ def ranked_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
     models = [each.get("model") for each in held.completions]
     for question, one, answer in subject.answers(RankingQuestion):
         columns = ranked(answer, len(held.completions))
-        yield {**_head(subject, one, question.name, ""), **texts, "models": models, **columns}
+        yield {**_head(subject, one, question.name, ""), **texts, "models": models, **columns, **subject.media()}
 
 
 def rating_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
@@ -222,7 +243,8 @@ def rating_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
             about: Row = {} if index is None else held.completions[index]
             texts = {"prompt": prompt, "completion": about.get("content"), "model": about.get("model")}
             suffix = "" if index is None else f"-{index}"
-            yield {**_head(subject, one, question.name, suffix), **texts, **columns}
+            media = subject.media() if index is None else subject.media(("completion", index))
+            yield {**_head(subject, one, question.name, suffix), **texts, **columns, **media}
 
 
 def span_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
@@ -231,7 +253,7 @@ def span_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
         texts = {"question": question_text(held.prompt), "prompt": plain(held.prompt)}
         feedback = span_feedback(answer, subject.questions, one.answers)
         head = _head(subject, one, question.name, "")
-        yield {**head, **texts, "completions": _completions(held), "feedback": feedback}
+        yield {**head, **texts, "completions": _completions(held), "feedback": feedback, **subject.media()}
 
 
 def question_text(prompt: Sequence[Mapping[str, Any]]) -> str:
@@ -245,7 +267,8 @@ def critique_rows(shape: Shape, subject: Subject) -> Iterator[Row]:
         for index, columns in critiqued(question, answer):
             completion = subject.held.completions[index]
             texts = {"prompt": prompt, "completion": completion["content"], "model": completion.get("model")}
-            yield {**_head(subject, one, question.name, f"-{index}"), **texts, **columns}
+            media = subject.media(("completion", index))
+            yield {**_head(subject, one, question.name, f"-{index}"), **texts, **columns, **media}
 
 
 def _head(subject: Subject, one: Said, asked: str, suffix: str) -> Row:
@@ -290,7 +313,7 @@ def _raw(shape: Shape, subject: Subject, one: Said) -> Row:
         split=subject.split,
     )
     names = set(shape.schema.names)
-    return {name: value for name, value in row.items() if name in names}
+    return {name: value for name, value in row.items() if name in names} | subject.media()
 
 
 ROWS: dict[str, Callable[[Shape, Subject], Iterator[Row]]] = {

@@ -8,9 +8,11 @@ import struct
 import zlib
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 import feedback.tasks  # noqa: F401 - registers the jobs
 from annotate.forms.media import MAX_AT_ONCE
@@ -204,7 +206,7 @@ def test_the_api_takes_lists_and_gives_files(cast: Cast, api: Any) -> None:
     other = client.post(address(cast, api=True), {"file": SimpleUploadedFile("cat.png", png(2))})
     assert (other.status_code, other.json()["code"]) == (409, "conflict")
     file = MediaFile.objects.get()
-    [row] = api(cast.annotator, "read").get(address(cast, api=True) + "?name=cat.png").json()["results"]
+    [row] = api(cast.manager, "read").get(address(cast, api=True) + "?name=cat.png").json()["results"]
     assert (row["id"], row["sha256"], row["size"]) == (str(file.public_id), file.sha256, len(png()))
     given = api(cast.annotator, "read").get(address(cast, file, api=True))
     assert b"".join(given.streaming_content) == png()
@@ -249,4 +251,98 @@ def test_the_work_page_shows_media_with_words(browser: Any, db: None) -> None:
     assert f'<img src="{address(cast, file)}" alt="&quot;&gt;&lt;b&gt;A cat"' in page
     assert "What is <em>this</em>?" in page
     assert "It meows" in page
-    assert "gone.mp3 is not here any more" in page
+    assert "Sound 1 is not here any more" in page
+    assert "cat.png" not in page
+    assert "gone.mp3" not in page
+
+
+def shown_to_label(cast: Cast, name: str) -> Any:
+    """One instance whose completions show a file of this name, lent to the annotator, and its pages and replies."""
+    cast.task.instances.update(
+        external_id="gpt-9-vs-llama",
+        completions=[
+            {"content": [{"type": "image", "file": name, "alt": ""}], "model": "gpt-9"},
+            {"content": "A dog", "model": "llama"},
+        ],
+    )
+    return cast.task.instances.get()
+
+
+def test_nothing_that_an_annotator_gets_names_a_file_an_id_or_a_model(browser: Any, api: Any, db: None) -> None:
+    cast = make_cast(instances=1)
+    file = store(cast, "gpt-9-says.png")
+    instance = shown_to_label(cast, file.name)
+    client, rest = browser(cast.annotator), api(cast.annotator, "read", "annotate", "write")
+    projects = f"/api/v1/projects/{cast.project.public_id}/"
+    replies = [client.get(f"/label/{cast.task.public_id}/")]
+    lent = rest.post(
+        f"{projects}assignments/next/", {"task": str(cast.task.public_id)}, content_type="application/json"
+    )
+    replies += [lent, rest.get(f"{projects}assignments/"), rest.get(f"{projects}assignments/{lent.json()['id']}/")]
+    [picture] = next(one["content"] for one in lent.json()["completions"] if one["index"] == 0)
+    assert picture == {"type": "image", "media": str(file.public_id), "alt": ""}
+    answers = {"overall": {"value": "tie"}}
+    body = {"submission_id": str(uuid4()), "answers": answers, "active_ms": 0}
+    made = rest.post(f"{projects}assignments/{lent.json()['id']}/submit/", body, content_type="application/json")
+    assert made.status_code == 201
+    annotation = f"{projects}annotations/{made.json()['annotation']}/"
+    replies += [
+        rest.put(annotation, {"answers": answers}, content_type="application/json"),
+        client.get("/label/history/"),
+    ]
+    replies += [client.get(f"/p/{cast.project.public_id}/instances/{instance.public_id}/comments/")]
+    replies += [rest.get(f"{projects}instances/{instance.public_id}/comments/")]
+    for reply in replies:
+        assert reply.status_code == 200 or reply is lent, reply
+        assert not [word for word in ("gpt-9", "llama") if word in reply.content.decode()], reply.request["PATH_INFO"]
+    assert "Picture 1" in replies[0].content.decode()
+    for served in (client.get(address(cast, file)), rest.get(address(cast, file, api=True))):
+        assert b"".join(served.streaming_content) == png()
+        assert "gpt-9" not in str(served.headers)
+        assert served.headers["Content-Disposition"] == f'attachment; filename="{file.public_id}.png"'
+    for refused in (address(cast, api=True), address(cast, file, api=True).removesuffix("file/")):
+        assert rest.get(refused).status_code == 403
+
+
+def test_a_file_that_nothing_needs_is_replaced_and_deleted_from_the_page(cast: Cast, browser: Any) -> None:
+    file = store(cast)
+    before = media.path_of(file)
+    client, other = browser(cast.manager), {"sent": SimpleUploadedFile("whatever.bin", png(2))}
+    assert client.post(f"{address(cast, file)}replace/", other).status_code == 302
+    file.refresh_from_db()
+    assert (media.path_of(file).read_bytes(), file.name) == (png(2), "cat.png")
+    assert not before.exists()
+    assert client.post(f"{address(cast, file)}replace/", {"sent": SimpleUploadedFile("x.png", SVG)}).status_code == 422
+    assert client.post(f"{address(cast, file)}replace/").status_code == 422
+    assert media.path_of(file).read_bytes() == png(2)
+    assert browser(cast.annotator).post(f"{address(cast, file)}delete/").status_code == 403
+    assert client.post(f"{address(cast, file)}delete/").status_code == 302
+    assert not MediaFile.objects.exists()
+    assert not media.path_of(file).exists()
+    assert set(AuditEvent.objects.filter(action__startswith="media.").values_list("action", flat=True)) == {
+        "media.add",
+        "media.replace",
+        "media.delete",
+    }
+
+
+def put(client: Any, path: str, data: bytes) -> Any:
+    body = encode_multipart(BOUNDARY, {"file": SimpleUploadedFile("x.png", data)})
+    return client.put(path, body, content_type=MULTIPART_CONTENT)
+
+
+def test_the_api_replaces_and_deletes_what_nothing_needs_and_refuses_the_rest(cast: Cast, api: Any) -> None:
+    client, file = api(cast.manager), store(cast)
+    detail = address(cast, file, api=True).removesuffix("file/")
+    changed = put(client, detail, png(3))
+    assert (changed.status_code, changed.json()["size"], changed.json()["name"]) == (200, len(png(3)), "cat.png")
+    cast.task.instances.filter(pk=cast.task.instances.first().pk).update(
+        prompt=[{"role": "user", "content": [{"type": "image", "file": "cat.png", "alt": ""}]}]
+    )
+    for refused in (client.delete(detail), put(client, detail, png())):
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        assert "shown by the instance i0" in refused.json()["detail"]
+    assert api(cast.annotator, "write").delete(detail).status_code == 403
+    cast.task.instances.update(prompt=[{"role": "user", "content": "cat.png"}])
+    assert client.delete(detail).status_code == 204
+    assert not MediaFile.objects.exists()
