@@ -41,6 +41,8 @@ TEMPLATES = (
 )
 OF_THE_CONTROL_ROOM = {"_bars.html", "_budget.html", "_chart.html", "_job.html", "_rail.html", "_task_picker.html"}
 PYTHON = (
+    *("feedback/answers.py", "feedback/questions.py", "feedback/services/commenting.py"),
+    *("feedback/services/labelling.py", "feedback/services/queue/*.py"),
     *("annotate/keys.py", "annotate/languages.py", "annotate/forms/abilities.py", "annotate/speaking.py"),
     *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "spans", "account")),
 )
@@ -53,6 +55,7 @@ MARKERS: dict[str, dict[str, Any]] = {
         "gettext_noop": None,
         "ngettext": (1, 2),
         "pgettext": ((1, "c"), 2),
+        **dict.fromkeys(("Sentence", "WrongState", "Forbidden", "LeaseLost")),  # translated where they are shown
     },
     "djangojs": {"t": None, "tn": (1, 2)},
 }

@@ -9,6 +9,15 @@ from django.conf.locale import LANG_INFO
 from django.utils.text import get_text_list
 from django.utils.translation import get_language_info, gettext
 
+from feedback.wording import Sentence
+
+
+def said(words: str) -> str:
+    """A sentence of the ground in the language that is active; one that has no translation in English."""
+    if isinstance(words, Sentence):
+        return gettext(words.pattern) % words.values if words.values else gettext(words.pattern)
+    return gettext(words) if words else ""
+
 
 def _plain(words: str) -> str:
     """Without case and marks: ``Français`` is also typed as ``francais``."""

@@ -15,13 +15,14 @@ Answers by kind (see ``docs/glossary.md``):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, ValidationError
 
 from feedback.questions import (
     ChoiceQuestion,
+    Condition,
     CritiqueQuestion,
     InvalidAnswer,
     PreferenceQuestion,
@@ -32,6 +33,7 @@ from feedback.questions import (
     Strict,
     sentences,
 )
+from feedback.wording import Sentence
 
 
 class PreferenceAnswer(Strict):
@@ -115,15 +117,17 @@ def check_answers(
     Raises InvalidAnswer whose ``errors`` map ``question.field`` to a sentence.
     """
     if not isinstance(answers, Mapping):
-        raise InvalidAnswer({"answers": "must be an object of question names"})
+        raise InvalidAnswer({"answers": Sentence("must be an object of question names")})
     by_name = {question.name: question for question in questions}
-    errors = {str(name): "this task has no such question" for name in answers if name not in by_name}
+    errors: dict[str, str] = {
+        str(name): Sentence("this task has no such question") for name in answers if name not in by_name
+    }
     clean: dict[str, dict[str, Any]] = {}
     for name, question in by_name.items():
         unasked = not_asked(question, answers, len(completions))
         if name not in answers:
             if question.required and not partial and not unasked:
-                errors[name] = "an answer is required"
+                errors[name] = Sentence("an answer is required")
             continue
         try:
             if unasked:
@@ -133,7 +137,7 @@ def check_answers(
         except InvalidAnswer as error:
             errors.update({f"{name}.{path}".rstrip("."): message for path, message in error.errors.items()})
     if not partial and all(not_asked(question, answers, len(completions)) for question in questions):
-        errors["answers"] = "nothing is asked of this instance; skip it"
+        errors["answers"] = Sentence("nothing is asked of this instance; skip it")
     if errors:
         raise InvalidAnswer(errors)
     return clean
@@ -142,17 +146,23 @@ def check_answers(
 def not_asked(question: Question, answers: Mapping[str, Any], n_completions: int) -> str:
     """Why ``question`` is not asked of an instance, given the other answers, as a sentence; empty when it is asked.
 
-    A preference compares two completions; a choice may have a condition on an earlier choice.
+    A preference compares two completions; any question may have a condition on an earlier choice or preference.
     """
     if isinstance(question, PreferenceQuestion) and n_completions != 2:
-        return f"a preference needs 2 completions, this instance has {n_completions}"
-    if not isinstance(question, ChoiceQuestion) or question.when is None:
+        return Sentence("a preference needs 2 completions, this instance has %(n)s", n=n_completions)
+    if question.when is None or any(value in question.when.values for value in _values(answers, question.when)):
         return ""
-    other = answers.get(question.when.question)
-    values = other.get("values") if isinstance(other, Mapping) else None
-    if isinstance(values, list) and any(value in values for value in question.when.values):
-        return ""
-    return f"is asked only when {question.when.question!r} is {' or '.join(map(repr, question.when.values))}"
+    values = ", ".join(question.when.values)
+    return Sentence("is asked only when %(name)s is one of: %(values)s", name=question.when.question, values=values)
+
+
+def _values(answers: Mapping[str, Any], condition: Condition) -> list[Any]:
+    """What the question of a condition was answered with: the options of a choice, the one value of a preference."""
+    answer = answers.get(condition.question)
+    if not isinstance(answer, Mapping):
+        return []
+    values = answer.get("values", [answer.get("value")])
+    return values if isinstance(values, list) else []
 
 
 def check_answer(
@@ -209,18 +219,19 @@ def _lacking(question: Question, answer: Strict) -> dict[str, str]:
     """What a fitting answer to a required question still lacks."""
     match question, answer:
         case RankingQuestion(), RankingAnswer(groups=[], unacceptable=[]):
-            return {"groups": "rank at least one completion"}
+            return {"groups": Sentence("rank at least one completion")}
         case CritiqueQuestion(), CritiqueAnswer(critiques=texts) if not any(text.strip() for text in texts):
-            return {"critiques": "write at least one critique"}
+            return {"critiques": Sentence("write at least one critique")}
         case ChoiceQuestion(), ChoiceAnswer(values=[]):
-            return {"values": "choose at least one option"}
+            return {"values": Sentence("choose at least one option")}
         case SpanQuestion(), SpanAnswer(spans=[], missing=[]):
-            return {"spans": "mark at least one span"}
+            return {"spans": Sentence("mark at least one span")}
         case RatingQuestion(), RatingAnswer():
             rated = {name: None not in values for name, values in answer.ratings.items()}
             unrated = [scale.name for scale in question.scales if not rated.get(scale.name)]
-            whose = "every completion" if question.per == "completion" else "the instance"
-            return {f"ratings.{name}": f"{whose} needs a value" for name in unrated}
+            whole = question.per == "instance"
+            words = Sentence("the instance needs a value") if whole else Sentence("every completion needs a value")
+            return {f"ratings.{name}": words for name in unrated}
     return {}
 
 
@@ -228,19 +239,22 @@ def _preference_misfits(question: PreferenceQuestion, answer: PreferenceAnswer) 
     errors: dict[str, str] = {}
     allowed = question.values()
     if answer.value not in allowed:
-        errors["value"] = f"{answer.value!r} is not one of {', '.join(allowed)}"
+        errors["value"] = _not_one_of(answer.value, allowed)
     for aspect, value in answer.aspects.items():
         if aspect not in question.aspects:
-            errors[f"aspects.{aspect}"] = "this question has no such aspect"
+            errors[f"aspects.{aspect}"] = Sentence("this question has no such aspect")
         elif value not in allowed:
-            errors[f"aspects.{aspect}"] = f"{value!r} is not one of {', '.join(allowed)}"
+            errors[f"aspects.{aspect}"] = _not_one_of(value, allowed)
     if answer.confidence is not None and not question.ask_confidence:
-        errors["confidence"] = "this question does not ask for confidence"
+        errors["confidence"] = Sentence("this question does not ask for confidence")
     unknown = [reason for reason in answer.reasons if reason not in question.reasons]
     if unknown or len(set(answer.reasons)) != len(answer.reasons):
-        errors["reasons"] = f"unknown or repeated reason: {', '.join(unknown) or 'repeated'}"
+        names = {"reasons": ", ".join(unknown)}
+        errors["reasons"] = (
+            Sentence("unknown: %(reasons)s", **names) if unknown else Sentence("a reason is ticked twice")
+        )
     if answer.other_reason and not question.allow_other_reason:
-        errors["other_reason"] = "this question does not take an own reason"
+        errors["other_reason"] = Sentence("this question does not take an own reason")
     return errors
 
 
@@ -248,19 +262,19 @@ def _ranking_misfits(question: RankingQuestion, answer: RankingAnswer, n: int) -
     errors: dict[str, str] = {}
     ranked = [index for group in answer.groups for index in group]
     if any(not 0 <= index < n for index in ranked):
-        errors["groups"] = f"completions are numbered 0 to {n - 1}"
+        errors["groups"] = Sentence("completions are numbered 0 to %(last)s", last=n - 1)
     elif len(set(ranked)) != len(ranked) or any(not group for group in answer.groups):
-        errors["groups"] = "each completion stands in one group, and no group is empty"
+        errors["groups"] = Sentence("each completion stands in one group, and no group is empty")
     elif len(ranked) < n and not question.allow_partial:
-        errors["groups"] = f"all {n} completions must be ranked"
+        errors["groups"] = Sentence("all %(n)s completions must be ranked", n=n)
     elif not question.allow_ties and any(len(group) > 1 for group in answer.groups):
-        errors["groups"] = "this question does not allow ties"
+        errors["groups"] = Sentence("this question does not allow ties")
     if answer.unacceptable and not question.allow_unacceptable:
-        errors["unacceptable"] = "this question does not ask for unacceptable completions"
+        errors["unacceptable"] = Sentence("this question does not ask for unacceptable completions")
     elif any(not 0 <= index < n for index in answer.unacceptable):
-        errors["unacceptable"] = f"completions are numbered 0 to {n - 1}"
+        errors["unacceptable"] = Sentence("completions are numbered 0 to %(last)s", last=n - 1)
     elif len(set(answer.unacceptable)) != len(answer.unacceptable):
-        errors["unacceptable"] = "a completion is named twice"
+        errors["unacceptable"] = Sentence("a completion is named twice")
     return errors
 
 
@@ -271,11 +285,11 @@ def _rating_misfits(question: RatingQuestion, answer: RatingAnswer, n: int) -> d
     for name, values in answer.ratings.items():
         scale = scales.get(name)
         if scale is None:
-            errors[f"ratings.{name}"] = "this question has no such scale"
+            errors[f"ratings.{name}"] = Sentence("this question has no such scale")
         elif len(values) != length:
-            errors[f"ratings.{name}"] = f"needs {length} values, has {len(values)}"
+            errors[f"ratings.{name}"] = Sentence("needs %(n)s values, has %(has)s", n=length, has=len(values))
         elif any(value is not None and not scale.low <= value <= scale.high for value in values):
-            errors[f"ratings.{name}"] = f"values run from {scale.low} to {scale.high}"
+            errors[f"ratings.{name}"] = Sentence("values run from %(low)s to %(high)s", low=scale.low, high=scale.high)
     return errors
 
 
@@ -287,15 +301,17 @@ def _span_misfits(
     for i, span in enumerate(answer.spans):
         text = _span_text(span.target, completions, prompt if question.on_prompt else ())
         if text is None:
-            errors[f"spans.{i}.target"] = "no such text"
+            errors[f"spans.{i}.target"] = Sentence("no such text")
         elif not span.start < span.end <= len(text):
-            errors[f"spans.{i}.end"] = f"needs start < end <= {len(text)} code points"
+            errors[f"spans.{i}.end"] = Sentence("needs start < end <= %(n)s code points", n=len(text))
         if span.type not in types:
-            errors[f"spans.{i}.type"] = f"{span.type!r} is not one of {', '.join(types)}"
+            errors[f"spans.{i}.type"] = _not_one_of(span.type, types)
         elif span.subtype and span.subtype not in types[span.type].subtypes:
-            errors[f"spans.{i}.subtype"] = f"{span.subtype!r} is no subtype of {span.type!r}"
+            errors[f"spans.{i}.subtype"] = Sentence(
+                "%(subtype)s is no subtype of %(type)s", subtype=repr(span.subtype), type=repr(span.type)
+            )
         if span.severity and span.severity not in question.severities:
-            errors[f"spans.{i}.severity"] = f"{span.severity!r} is no severity of this question"
+            errors[f"spans.{i}.severity"] = _not_one_of(span.severity, question.severities)
     if not question.allow_overlap and not errors:
         errors |= _overlaps(answer.spans)
     return errors
@@ -307,7 +323,9 @@ def _overlaps(spans: Sequence[Span]) -> dict[str, str]:
     ends: dict[int, int] = {}
     for i, span in sorted(enumerate(spans), key=lambda one: (one[1].start, one[1].end)):
         if span.start < ends.get(span.target, 0):
-            errors[f"spans.{i}.start"] = "overlaps another span of this text, which this question does not allow"
+            errors[f"spans.{i}.start"] = Sentence(
+                "overlaps another span of this text, which this question does not allow"
+            )
         ends[span.target] = max(span.end, ends.get(span.target, 0))
     return errors
 
@@ -316,16 +334,20 @@ def _missing_misfits(
     question: SpanQuestion, items: Sequence[MissingItem], n: int, passages: int | None
 ) -> dict[str, str]:
     if items and not question.allow_missing:
-        return {"missing": "this question does not ask for missing information"}
+        return {"missing": Sentence("this question does not ask for missing information")}
     errors: dict[str, str] = {}
     for i, item in enumerate(items):
         if item.target >= n:
-            errors[f"missing.{i}.target"] = f"completions are numbered 0 to {n - 1}"
+            errors[f"missing.{i}.target"] = Sentence("completions are numbered 0 to %(last)s", last=n - 1)
         if item.passage is not None and passages is not None and item.passage >= passages:
-            errors[f"missing.{i}.passage"] = f"this instance has {passages} passages, numbered from 0"
+            errors[f"missing.{i}.passage"] = Sentence("this instance has %(n)s passages, numbered from 0", n=passages)
         if not item.text.strip() and item.passage is None:
-            errors[f"missing.{i}.text"] = "say what is missing, or name the passage that says it"
+            errors[f"missing.{i}.text"] = Sentence("say what is missing, or name the passage that says it")
     return errors
+
+
+def _not_one_of(value: str, allowed: Iterable[str]) -> Sentence:
+    return Sentence("%(value)s is not one of %(allowed)s", value=repr(value), allowed=", ".join(allowed))
 
 
 def _span_text(target: int, completions: Sequence[str], prompt: Sequence[str]) -> str | None:
@@ -338,20 +360,20 @@ def _span_text(target: int, completions: Sequence[str], prompt: Sequence[str]) -
 def _critique_misfits(question: CritiqueQuestion, answer: CritiqueAnswer, n: int) -> dict[str, str]:
     errors: dict[str, str] = {}
     if len(answer.critiques) != n:
-        errors["critiques"] = f"needs {n} texts, has {len(answer.critiques)}"
+        errors["critiques"] = Sentence("needs %(n)s texts, has %(has)s", n=n, has=len(answer.critiques))
     if answer.refinements and not question.ask_refinement:
-        errors["refinements"] = "this question does not ask for a refinement"
+        errors["refinements"] = Sentence("this question does not ask for a refinement")
     elif answer.refinements and len(answer.refinements) != n:
-        errors["refinements"] = f"needs {n} entries, has {len(answer.refinements)}"
+        errors["refinements"] = Sentence("needs %(n)s entries, has %(has)s", n=n, has=len(answer.refinements))
     return errors
 
 
 def _choice_misfits(question: ChoiceQuestion, answer: ChoiceAnswer) -> dict[str, str]:
     unknown = [value for value in answer.values if value not in question.options]
     if unknown:
-        return {"values": f"{unknown[0]!r} is not one of {', '.join(question.options)}"}
+        return {"values": _not_one_of(unknown[0], question.options)}
     if len(set(answer.values)) != len(answer.values):
-        return {"values": "an option is ticked twice"}
+        return {"values": Sentence("an option is ticked twice")}
     if not question.multiple and len(answer.values) != 1:
-        return {"values": "choose one option"}
+        return {"values": Sentence("choose one option")}
     return {}

@@ -12,8 +12,8 @@ from typing import Any
 from feedback.answers import check_answer
 from feedback.questions import InvalidAnswer, Question
 
-# how a question is put to people; an answer fits or not whatever these say
-WORDING = frozenset({"title", "description", "required"})
+# how and when a question is put to people; an answer fits or not whatever these say
+WORDING = frozenset({"title", "description", "required", "when"})
 
 
 def same_form(one: Question, other: Question) -> bool:

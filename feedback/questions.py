@@ -12,6 +12,9 @@ from functools import cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from feedback.wording import Sentence
 
 MAX_TEXT = 100_000
 MAX_STEPS = 11  # more buttons than this in a row are no longer a scale that one can read
@@ -71,7 +74,10 @@ class Strict(BaseModel):
 
 
 class Condition(Strict):
-    """Ask only when an earlier choice question has one of these values. A chain of conditions has no circle then."""
+    """Ask only when an earlier choice or preference has one of these values. A chain of conditions has no circle then.
+
+    Values of a preference are those of the stored order: ``a-is-better`` names completion 0, wherever it stood.
+    """
 
     question: str
     values: list[str] = Field(min_length=1, max_length=50)
@@ -82,6 +88,7 @@ class QuestionBase(Strict):
     title: str = Field(min_length=1, max_length=300)
     description: str = Field(default="", max_length=4000)
     required: bool = True
+    when: Condition | None = None
 
     @model_validator(mode="after")
     def _name_is_an_identifier(self) -> QuestionBase:
@@ -176,7 +183,6 @@ class ChoiceQuestion(QuestionBase):
     kind: Literal["choice"]
     options: list[Annotated[str, Field(min_length=1, max_length=120)]] = Field(min_length=2, max_length=50)
     multiple: bool = False
-    when: Condition | None = None
 
     @model_validator(mode="after")
     def _options_differ(self) -> ChoiceQuestion:
@@ -209,23 +215,36 @@ def parse_questions(raw: object) -> list[Question]:
 
 
 def _impossible_conditions(questions: Sequence[Question]) -> dict[str, str]:
-    """A sentence for each condition that does not name an earlier choice question and its options."""
+    """A sentence for each condition that does not name an earlier choice or preference and its values."""
     errors: dict[str, str] = {}
-    earlier: dict[str, Question] = {}
+    earlier: dict[str, Sequence[str]] = {}
     for question in questions:
-        when = question.when if isinstance(question, ChoiceQuestion) else None
-        other = earlier.get(when.question) if when else None
-        if when and not isinstance(other, ChoiceQuestion):
-            errors[f"{question.name}.when"] = f"no choice question before it is named {when.question!r}"
-        elif when and isinstance(other, ChoiceQuestion) and (unknown := set(when.values) - set(other.options)):
-            errors[f"{question.name}.when"] = f"{other.name!r} has no option {sorted(unknown)[0]!r}"
-        earlier[question.name] = question
+        if when := question.when:
+            values = earlier.get(when.question)
+            if values is None:
+                words = f"no choice or preference before it is named {when.question!r}"
+                errors[f"{question.name}.when"] = words
+            elif unknown := sorted(set(when.values) - set(values)):
+                errors[f"{question.name}.when"] = (
+                    f"{when.question!r} has no value {unknown[0]!r}, only {', '.join(values)}"
+                )
+        if isinstance(question, ChoiceQuestion):
+            earlier[question.name] = question.options
+        elif isinstance(question, PreferenceQuestion):
+            earlier[question.name] = question.values()
     return errors
 
 
 def sentences(error: ValidationError) -> dict[str, str]:
     """A sentence for each bad field, by its dotted path."""
     return {
-        ".".join(str(part) for part in item["loc"]) or "questions": item["msg"].removeprefix("Value error, ")
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
+        ".".join(str(part) for part in item["loc"]) or "questions": _sentence(item)
+        for item in error.errors(include_url=False, include_input=False)
     }
+
+
+def _sentence(item: ErrorDetails) -> str:
+    """What is wrong; what a person can meet on the annotating screen is a Sentence."""
+    if item["type"] == "string_too_long":
+        return Sentence("at most %(n)s characters", n=item["ctx"]["max_length"])
+    return item["msg"].removeprefix("Value error, ")

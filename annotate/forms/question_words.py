@@ -64,6 +64,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "ask_refinement": ("Ask for a corrected completion", ""),
     "options": ("Options", "One per line."),
     "multiple": ("Several can be ticked", ""),
-    "when.question": ("Ask only when this choice question", "Its name; leave empty to ask always."),
-    "when.values": ("has one of these answers", "One per line."),
+    "when.question": (
+        "Ask only when this earlier question",
+        "Name of a choice or preference; empty: ask always.",
+    ),
+    "when.values": (
+        "has one of these answers",
+        "One per line: options, or of a preference tie, both-bad, …",
+    ),
 }

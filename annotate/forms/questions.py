@@ -88,7 +88,7 @@ def form_of(question: Mapping[str, Any]) -> QuestionForm:
     kind = question["kind"]
     parts: list[Cell | Table] = []
     fields = {name: info for name, info in MODELS[kind].model_fields.items() if name != "kind"}
-    for name in sorted(fields, key=lambda name: name != "title"):  # what people read comes first
+    for name in sorted(fields, key=lambda name: (name == "when", name != "title")):  # what people read first
         parts += _parts(name, fields[name], question.get(name, _default(fields[name])))
     flags = [part for part in parts if isinstance(part, Cell) and part.widget == "flag"]
     return QuestionForm(kind, KIND_WORDS.get(kind, kind), [part for part in parts if part not in flags], flags)

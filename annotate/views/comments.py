@@ -18,6 +18,7 @@ from feedback.services import commenting
 from feedback.services.people import MANAGE, may
 
 from ..access import in_project, user_of
+from ..languages import said
 from ..speaking import naming
 
 
@@ -85,7 +86,7 @@ def comment_add(request: HttpRequest, project: Project, instance: UUID) -> HttpR
     try:
         commenting.add(row, text, author=user_of(request))
     except InvalidInput as error:
-        return _thread(request, project, row, error=error.errors["text"], text=text, status=422)
+        return _thread(request, project, row, error=said(error.errors["text"]), text=text, status=422)
     return _back(request, project, row)
 
 
@@ -97,7 +98,7 @@ def comment_edit(request: HttpRequest, project: Project, comment: UUID) -> HttpR
     try:
         commenting.edit(row, text, actor=user_of(request))
     except InvalidInput as error:
-        return _thread(request, project, row.instance, error=error.errors["text"], text=text, status=422)
+        return _thread(request, project, row.instance, error=said(error.errors["text"]), text=text, status=422)
     return _back(request, project, row.instance)
 
 

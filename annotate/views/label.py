@@ -28,6 +28,7 @@ from feedback.services.people import LABEL_ROLES
 from ..access import user_of
 from ..api import problems
 from ..api.bodies import DraftBody, ReasonBody, SubmissionBody
+from ..languages import said
 from . import reading
 
 
@@ -47,7 +48,8 @@ def json_endpoint(view: Callable[..., JsonResponse]) -> Callable[..., HttpRespon
         try:
             return view(request, *args, **kwargs)
         except FeedbackError as error:
-            error.message = gettext(error.message)
+            error.message = said(error.message)
+            error.errors = {path: said(words) for path, words in error.errors.items()}
             return problems.response(problems.of_domain_error(error))
 
     return answered
@@ -168,7 +170,9 @@ def flag(request: HttpRequest, assignment: UUID) -> JsonResponse:
 def edit_page(request: HttpRequest, annotation: UUID) -> HttpResponse:
     row = own_annotation(user_of(request), annotation)
     if row.pk not in labelling.editable(user_of(request)):
-        raise WrongState(f"Only your last {queue.EDITABLE} answers can be changed, until a dataset version holds them.")
+        words = gettext("Only your last %(n)s answers can be changed, until a dataset version holds them.")
+        refusal = words % {"n": queue.EDITABLE}
+        raise WrongState(refusal)
     return render(request, "annotate/work.html", reading.edit_context(row, from_room=request.GET.get("from") == "room"))
 
 

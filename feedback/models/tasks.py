@@ -77,8 +77,9 @@ class Task(models.Model):
 
     @property
     def preference_question(self) -> Question | None:
-        """The first preference question: the one that judges answer and that preferences are frozen from."""
-        return next((question for question in self.parsed_questions if question.kind == "preference"), None)
+        """The first preference that is asked without a condition: the one that judges answer, of every pair."""
+        asked = (one for one in self.parsed_questions if one.kind == "preference" and one.when is None)
+        return next(asked, None)
 
 
 class QuestionsVersion(models.Model):

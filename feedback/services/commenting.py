@@ -13,6 +13,7 @@ from django.utils import timezone
 from ..exceptions import Forbidden, InvalidInput, WrongState
 from ..models import Assignment, AuditEvent, Comment, Instance, Project, User
 from ..text import InvalidText, check_text
+from ..wording import Sentence
 from .people import MANAGE, VIEW, may
 
 LONGEST = 4000
@@ -79,5 +80,5 @@ def _checked(text: str) -> str:
     except InvalidText as error:
         raise InvalidInput(errors={"text": f"The text {error.reason}."}) from error
     if not said:
-        raise InvalidInput(errors={"text": "Write something first."})
+        raise InvalidInput(errors={"text": Sentence("Write something first.")})
     return said

@@ -109,7 +109,7 @@ def _fits(question: Question, answer: object, found: list[Any]) -> bool:
 
 
 def _newly_required(before: Question | None, after: Question) -> bool:
-    return after.required and not (before and before.required)
+    return after.required and after.when is None and not (before and before.required)
 
 
 def _change(before: Question | None, after: Question | None) -> Change:

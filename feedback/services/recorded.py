@@ -56,7 +56,8 @@ class Checker:
         self, questions: Sequence[Question], *, annotations: bool = True, media: Mapping[str, str] | None = None
     ) -> None:
         self._questions, self._annotations, self._media = questions, annotations, media or {}
-        self._pair_needed = any(question.kind == "preference" and question.required for question in questions)
+        always = (one for one in questions if one.when is None)
+        self._pair_needed = any(one.kind == "preference" and one.required for one in always)
         self._textless = all(question.kind in ("preference", "choice", "ranking", "rating") for question in questions)
         self._seen: dict[str, dict[str, Any]] = {}
 

@@ -22,6 +22,7 @@ from ..models import (
     TaskState,
     User,
 )
+from ..questions import parse_questions
 from .questions import canonical_questions, keep_readable, write_version
 from .queue import line
 
@@ -85,7 +86,7 @@ def edit_task(task: Task, *, actor: User, accept_misfits: bool = False, **fields
 
 def _store(task: Task, fields: dict[str, Any], actor: User) -> None:
     now = Task.objects.select_for_update(no_key=True).get(pk=task.pk)
-    if "questions" in fields and fields["questions"] != now.questions:
+    if "questions" in fields and parse_questions(fields["questions"]) != now.parsed_questions:
         fields["questions_version"] = now.questions_version + 1
         write_version(now, fields["questions_version"], fields["questions"], actor=actor)
     Task.objects.filter(pk=task.pk).update(**fields)

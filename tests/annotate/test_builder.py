@@ -91,6 +91,21 @@ def test_each_button_keeps_the_open_question_first(cast: Cast, browser: Any) -> 
     assert len(cast.task.questions) == 1  # nobody is asked any of this yet
 
 
+@pytest.mark.parametrize("kind", drafting.STARTS)
+def test_a_question_of_any_kind_can_depend_on_an_earlier_one(cast: Cast, browser: Any, kind: str) -> None:
+    client = browser(cast.manager)
+    client.post(url(cast, "question-add"), opened(cast, _kind=kind))
+    page = client.get(url(cast, "task-questions"), {"open": 1}).content.decode()
+    assert "Ask only when this earlier question" in page
+    when = {"when.question": "overall", "when.values": "tie\nboth-bad"}
+    client.post(url(cast, "question-open"), opened(cast, 1, **when))
+    assert asked(cast)[1]["when"] == {"question": "overall", "values": ["tie", "both-bad"]}
+    assert parse_questions(asked(cast))[1].when is not None
+    wrong = opened(cast, 1, **{"when.values": "sometimes"})
+    said = client.post(url(cast, "question-keep"), wrong, headers={"Accept": "application/json"})
+    assert "has no value 'sometimes'" in " ".join(said.json()["errors"].values())
+
+
 def test_rows_of_a_table_are_added_by_filling_and_removed_by_emptying(cast: Cast, browser: Any) -> None:
     client = browser(cast.manager)
     client.post(url(cast, "question-add"), opened(cast, _kind="span"))

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from feedback.models import Annotation, Assignment, DatasetVersion, Instance, Membership
-from feedback.services import queue, tasks
+from feedback.services import people, queue, tasks
 from tests.conftest import Cast, make_cast
 
 ANSWER = {"overall": {"value": "a-is-clearly-better"}}
@@ -123,6 +123,20 @@ def test_a_misfitting_answer_names_its_row(work: tuple[Any, dict[str, Any]]) -> 
     assert response.status_code == 422
     assert "overall.value" in response.json()["errors"]
     assert not Annotation.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("de", "eine Antwort ist nötig"), ("ar", "الإجابة مطلوبة"), ("en", "an answer is required")],
+)
+def test_what_does_not_fit_is_said_in_the_language_of_the_page(
+    cast: Cast, work: tuple[Any, dict[str, Any]], language: str, words: str
+) -> None:
+    client, page = work
+    people.prefer(cast.annotator, "language", language)
+    response = post(client, page["urls"]["submit"], submission() | {"answers": {}})
+    assert response.status_code == 422
+    assert response.json()["errors"] == {"overall": words}
 
 
 BAD_BODIES = {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from django.utils.translation import override
 
+from annotate.languages import said
 from feedback.answers import check_answers
+from feedback.models import Task
 from feedback.questions import InvalidAnswer, InvalidQuestions, parse_questions
+from feedback.wording import Sentence
 
 PREFERENCE = {"kind": "preference", "name": "overall", "title": "Which is better?"}
 RANKING = {"kind": "ranking", "name": "order", "title": "Order them"}
@@ -18,6 +23,8 @@ RATING = {
     "scales": [{"name": "helpful"}, {"name": "true", "low": 1, "high": 100}],
     "widget": "slider",
 }
+SPAN = {"kind": "span", "name": "errors", "title": "Mark", "types": [{"name": "Wrong"}]}
+CRITIQUE = {"kind": "critique", "name": "critique", "title": "What is wrong?"}
 SAFE = {"kind": "choice", "name": "safe", "title": "Is it safe?", "options": ["yes", "no"]}
 HARM = {
     "kind": "choice",
@@ -52,14 +59,14 @@ def refused(questions: list[Any]) -> dict[str, str]:
 
 def test_a_condition_names_an_earlier_choice_and_its_options() -> None:
     assert parse_questions([SAFE, HARM, HOW])
-    assert refused([HARM, SAFE]) == {"harm.when": "no choice question before it is named 'safe'"}
-    assert refused([HARM]) == {"harm.when": "no choice question before it is named 'safe'"}
+    assert refused([HARM, SAFE]) == {"harm.when": "no choice or preference before it is named 'safe'"}
+    assert refused([HARM]) == {"harm.when": "no choice or preference before it is named 'safe'"}
     itself = HARM | {"when": {"question": "harm", "values": ["other"]}}
-    assert refused([itself]) == {"harm.when": "no choice question before it is named 'harm'"}
+    assert refused([itself]) == {"harm.when": "no choice or preference before it is named 'harm'"}
     of_a_rating = HARM | {"when": {"question": "quality", "values": ["5"]}}
-    assert refused([RATING, of_a_rating]) == {"harm.when": "no choice question before it is named 'quality'"}
+    assert refused([RATING, of_a_rating]) == {"harm.when": "no choice or preference before it is named 'quality'"}
     maybe = HARM | {"when": {"question": "safe", "values": ["no", "maybe"]}}
-    assert refused([SAFE, maybe]) == {"harm.when": "'safe' has no option 'maybe'"}
+    assert refused([SAFE, maybe]) == {"harm.when": "'safe' has no value 'maybe', only yes, no"}
 
 
 def test_conditions_cannot_go_round_in_a_circle() -> None:
@@ -94,9 +101,57 @@ def test_a_condition_that_is_met_asks_and_one_that_is_not_refuses() -> None:
 @pytest.mark.parametrize("partial", [False, True])
 def test_an_answer_to_a_question_that_is_not_asked_is_refused(partial: bool) -> None:
     answers = {"safe": {"values": ["yes"]}, "harm": {"values": ["other"]}}
-    assert errors_of([SAFE, HARM], answers, partial=partial) == {"harm": "is asked only when 'safe' is 'no'"}
+    assert errors_of([SAFE, HARM], answers, partial=partial) == {"harm": "is asked only when safe is one of: no"}
     hostile = {"safe": {"values": [["no"], {"no": 1}]}, "harm": {"values": ["other"]}}
     assert "harm" in errors_of([SAFE, HARM], hostile, partial=partial)
+
+
+ANSWERED: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (PREFERENCE | {"name": "second"}, {"value": "tie"}),
+    (RANKING, {"groups": [[1], [0]]}),
+    (RATING, {"ratings": {"helpful": [1, 2], "true": [1, 2]}}),
+    (SPAN, {"spans": [{"target": 0, "start": 0, "end": 2, "type": "Wrong"}]}),
+    (CRITIQUE, {"critiques": ["bad", ""]}),
+    (HARM, {"values": ["other"]}),
+]
+
+
+@pytest.mark.parametrize(("question", "answer"), ANSWERED, ids=[one["kind"] for one, _ in ANSWERED])
+def test_a_question_of_any_kind_may_depend_on_an_earlier_preference(question: Any, answer: Any) -> None:
+    last = question | {"required": True, "when": {"question": "overall", "values": ["tie", "both-bad"]}}
+    questions, name = [PREFERENCE, last], question["name"]
+    tie, better = {"overall": {"value": "tie"}}, {"overall": {"value": "a-is-clearly-better"}}
+    assert errors_of(questions, tie, n=2) == {name: "an answer is required"}
+    assert errors_of(questions, tie | {name: answer}, n=2) == {}
+    assert errors_of(questions, better, n=2) == {}
+    words = "is asked only when overall is one of: tie, both-bad"
+    assert errors_of(questions, better | {name: answer}, n=2) == {name: words}
+    assert errors_of(questions, better | {name: answer}, n=2, partial=True) == {name: words}
+    assert refused([last, PREFERENCE]) == {f"{name}.when": "no choice or preference before it is named 'overall'"}
+    other = last | {"when": {"question": "overall", "values": ["cannot-judge"]}}
+    assert refused([PREFERENCE, other])[f"{name}.when"].startswith("'overall' has no value 'cannot-judge', only a-is")
+
+
+def test_the_question_that_judges_answer_has_no_condition() -> None:
+    task = Task(questions=[SAFE, PREFERENCE | {"when": {"question": "safe", "values": ["yes"]}}])
+    assert task.preference_question is None
+    task = Task(questions=[*task.questions, PREFERENCE | {"name": "always"}])
+    assert task.preference_question is not None
+    assert task.preference_question.name == "always"
+
+
+def test_a_sentence_remembers_its_pattern() -> None:
+    errors = errors_of([RANKING], {"order": {"groups": [[1]]}})
+    words = errors["order.groups"]
+    assert isinstance(words, Sentence)
+    assert (words, words.pattern, words.values) == (
+        "all 3 completions must be ranked",
+        "all %(n)s completions must be ranked",
+        {"n": 3},
+    )
+    with override("de"):
+        assert said(words) == "alle 3 Modellantworten müssen eingeordnet werden"
+    assert json.loads(json.dumps(errors)) == {"order.groups": "all 3 completions must be ranked"}
 
 
 def test_a_preference_is_asked_of_two_completions_only() -> None:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ...exceptions import DraftConflict, InvalidInput, LeaseLost, WrongState
 from ...models import Assignment, AssignmentState
 from ...questions import Question
+from ...wording import Sentence
 from .lending import lease_end
 
 
@@ -39,6 +40,6 @@ def check_draft(questions: Sequence[Question], answers: object) -> None:
     """A draft may be incomplete, but holds only known questions and at most 1 MB. Raises InvalidInput."""
     names = {question.name for question in questions}
     if not isinstance(answers, dict) or not set(answers) <= names:
-        raise InvalidInput(errors={"answers": "A draft holds answers to this task's questions only."})
+        raise InvalidInput(errors={"answers": Sentence("A draft holds answers to this task's questions only.")})
     if len(json.dumps(answers)) > 1_000_000:
-        raise InvalidInput(errors={"answers": "The draft is larger than 1 MB."})
+        raise InvalidInput(errors={"answers": Sentence("The draft is larger than 1 MB.")})

@@ -20,6 +20,7 @@ from ...models import (
     User,
 )
 from ...text import fault_of
+from ...wording import Sentence
 from .. import budget, payments
 from .line import come_back, number_of, number_return
 from .places import count_done, hold_place
@@ -56,9 +57,9 @@ def _hand_back(
     assignment: Assignment, state: AssignmentState, reasons: dict[str, str], reason: str, comment: str
 ) -> None:
     if reason not in reasons:
-        raise InvalidInput(errors={"reason": f"Choose one of: {', '.join(reasons)}."})
+        raise InvalidInput(errors={"reason": Sentence("Choose one of: %(reasons)s.", reasons=", ".join(reasons))})
     if len(comment) > 4000:
-        raise InvalidInput(errors={"comment": "At most 4,000 characters."})
+        raise InvalidInput(errors={"comment": Sentence("at most %(n)s characters", n=4000)})
     number_return(assignment.task_id)
     ended = Assignment.objects.lent().filter(pk=assignment.pk)
     if not ended.update(state=state, ended_at=timezone.now(), reason=reason, comment=comment):

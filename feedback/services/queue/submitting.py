@@ -15,6 +15,7 @@ from ...answers import check_answers, passage_count
 from ...exceptions import InvalidInput, LeaseLost, SubmissionReused, WrongState
 from ...models import Annotation, AnnotationState, Assignment, AssignmentState, Instance, Source
 from ...questions import InvalidAnswer, Question
+from ...wording import Sentence
 from .. import payments
 from .line import take_slot
 from .places import count_done
@@ -34,7 +35,7 @@ def checked(
             partial=partial,
         )
     except InvalidAnswer as error:
-        raise InvalidInput("Some answers do not fit.", errors=error.errors) from error
+        raise InvalidInput(Sentence("Some answers do not fit."), errors=error.errors) from error
 
 
 def body_digest(answers: object) -> str:

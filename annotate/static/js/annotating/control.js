@@ -13,6 +13,11 @@ export class Control {
     return this.rows[0];
   }
 
+  /** Show the question, or hide it while its condition is not met. */
+  present(asked) {
+    this.section.hidden = !asked;
+  }
+
   /** Bring what is drawn beside the inputs up to date. */
   describe() {}
 

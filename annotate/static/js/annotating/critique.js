@@ -24,6 +24,12 @@ export class Critique extends Control {
     }));
   }
 
+  present(asked) {
+    super.present(asked);
+    const panels = this.element.querySelector(`[data-refining="${CSS.escape(this.name)}"]`);
+    if (panels) panels.hidden = !asked;
+  }
+
   read() {
     const critiques = this.boxes.map((box) => (box.value.trim() ? box.value : ""));
     const refinements = this.refinements.map((refinement) => refinement.read());

@@ -14,6 +14,7 @@
      missing()            what is still needed, in words; "" when the answer may be submitted
      summary()            the answer in one short line, for the folded question
      [gap()]              the row that misses something, where missing() is not ""
+     [present(asked)]     shows the question, or hides it and what it draws elsewhere; called after every change
      [describe()]         redraws what depends on the answer; called after every change
      [press(row, key)]    a single key on the current row; answers whether it meant something
      [showErrors(errors)] the server's errors by path below the question; answers the first row that has one
@@ -92,7 +93,9 @@ export class Room {
   isAsked({ question: { when } }) {
     if (!when) return true;
     const other = this.questions.find((one) => one.name === when.question);
-    return Boolean(other) && this.isAsked(other) && (other.read()?.values ?? []).some((value) => when.values.includes(value));
+    if (!other || !this.isAsked(other)) return false;
+    const { values, value } = other.read() ?? {};
+    return (values ?? [value]).some((one) => when.values.includes(one));
   }
 
   /** What goes along with the answers: the fields of the form with [data-along], by name. */
@@ -162,7 +165,7 @@ export class Room {
   /** Bring everything that depends on the answers up to date. */
   refresh() {
     const { asked } = this;
-    for (const question of this.questions) question.section.hidden = !asked.includes(question);
+    for (const question of this.questions) question.present(asked.includes(question));
     for (const question of asked) question.describe();
     this.collapseAnswered();
     markChosen(this.element, asked.find((question) => question.marks)?.marks() ?? {});

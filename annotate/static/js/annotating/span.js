@@ -39,7 +39,6 @@ export class Span extends Control {
     this.caret = new SpanCaret(this.room, { entered: (event) => this.onCaretKey(event), signal });
     const missing = this.rows.find((row) => row.dataset.row === "missing");
     this.missingItems = missing ? new MissingItems(missing, this.element, { changed: () => this.changed(), signal }) : null;
-    if (!inCharge.has(this.element)) inCharge.set(this.element, this);
     section.addEventListener("focusin", () => inCharge.set(this.element, this), { signal });
     section.querySelector("[data-mark-by-key]").addEventListener("click", () => this.caret.enter(), { signal });
     this.room.listen({ selected: () => this.onSelected(), clicked: (x, y) => this.onClicked(x, y), signal });
@@ -48,6 +47,17 @@ export class Span extends Control {
 
   get takesSelections() {
     return inCharge.get(this.element) === this && !this.section.hidden && !this.section.inert;
+  }
+
+  /** Spans of a question that is not asked are on no text, and selections go to one that is. */
+  present(asked) {
+    super.present(asked);
+    if (asked && (inCharge.get(this.element)?.section.hidden ?? true)) inCharge.set(this.element, this);
+    if (asked === this.asked) return;
+    this.asked = asked;
+    if (!asked) this.popover.close();
+    if (!asked) this.painting.clear();
+    else for (const span of this.targets().flatMap((target) => this.of(target))) this.paint(span);
   }
 
   read() {
@@ -102,6 +112,7 @@ export class Span extends Control {
   }
 
   paint(span) {
+    if (!this.asked) return;
     const index = this.question.types.findIndex((kind) => kind.name === span.type);
     this.painting.paint(span, `span-${slotOf(index)}`, span);
   }
