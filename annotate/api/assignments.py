@@ -138,7 +138,7 @@ class OwnAssignments(ProjectView):
     """Only the annotator's own: anybody else's assignment is a 404."""
 
     serializer_class = AssignmentSerializer
-    queryset = Assignment.objects.select_related("task__project", "instance", "guideline", "annotator")
+    queryset = Assignment.objects.with_questions().select_related("task__project", "instance", "guideline", "annotator")
     project_path = "task__project"
     needs: ClassVar = {"POST": Need("annotate", "label")}
 

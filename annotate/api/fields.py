@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from feedback.abilities import MAX_LANGUAGES, MAX_SKILL, MAX_SKILLS, MAX_TAG
 from feedback.text import InvalidText, check_text
 
 MAX_MICROS = 10**15
@@ -30,6 +31,15 @@ def public_id(source: str = "public_id") -> serializers.UUIDField:
 def micros(**options: Any) -> serializers.IntegerField:
     """Money in millionths of the project's currency."""
     return serializers.IntegerField(min_value=0, max_value=MAX_MICROS, **options)
+
+
+def language_list() -> serializers.ListField:
+    """BCP 47 tags; ``de`` covers ``de-at``."""
+    return serializers.ListField(child=TextField(max_length=MAX_TAG), max_length=MAX_LANGUAGES, required=False)
+
+
+def skill_list() -> serializers.ListField:
+    return serializers.ListField(child=TextField(max_length=MAX_SKILL), max_length=MAX_SKILLS, required=False)
 
 
 class Empty(serializers.Serializer[Any]):

@@ -11,12 +11,11 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from feedback.abilities import MAX_LANGUAGES, MAX_SKILL, MAX_SKILLS, MAX_TAG
 from feedback.models import Membership, Role
 from feedback.services import people
 
 from ..invitations import invite
-from .fields import TextField, public_id
+from .fields import language_list, public_id, skill_list
 from .permissions import Need
 from .views import ProjectView
 
@@ -42,8 +41,8 @@ class RoleBody(serializers.Serializer[Any]):
 class AbilitiesBody(serializers.Serializer[Any]):
     """``languages`` are BCP 47 tags; ``de`` covers ``de-at``, and none at all means every language."""
 
-    languages = serializers.ListField(child=TextField(max_length=MAX_TAG), max_length=MAX_LANGUAGES, required=False)
-    skills = serializers.ListField(child=TextField(max_length=MAX_SKILL), max_length=MAX_SKILLS, required=False)
+    languages = language_list()
+    skills = skill_list()
 
 
 class InvitationBody(serializers.Serializer[Any]):

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from feedback.models import Budget, GuidelineVersion, Task, TaskState
 from feedback.services import budget, tasks
 
-from .fields import TextField, micros, public_id
+from .fields import TextField, language_list, micros, public_id, skill_list
 from .idempotency import once
 from .permissions import Need
 from .views import ProjectView
@@ -45,7 +45,10 @@ class BudgetSerializer(serializers.ModelSerializer[Budget]):
 
 
 class TaskSerializer(serializers.ModelSerializer[Task]):
-    """``questions`` is a list of typed questions: kind, name, title and what the kind needs."""
+    """``questions`` is a list of typed questions: kind, name, title and what the kind needs.
+
+    Who labels must read all of ``languages`` (BCP 47 tags) and have all of ``skills``.
+    """
 
     id = public_id()
     name = TextField(max_length=120)
@@ -53,6 +56,8 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
     questions = serializers.ListField(child=serializers.DictField(child=serializers.JSONField()), max_length=30)
     overlap = serializers.IntegerField(min_value=1, max_value=100, required=False)
     lease_minutes = serializers.IntegerField(min_value=1, max_value=1440, required=False)
+    languages = language_list()
+    skills = skill_list()
     human_price_micros = micros(required=False)
     guideline = GuidelineSerializer(read_only=True, allow_null=True)
     budget = BudgetSerializer(read_only=True)
@@ -68,6 +73,8 @@ class TaskSerializer(serializers.ModelSerializer[Task]):
             "questions_version",
             "overlap",
             "plan_only",
+            "languages",
+            "skills",
             "lease_minutes",
             "human_price_micros",
             "guideline",

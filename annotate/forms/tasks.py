@@ -13,9 +13,10 @@ from feedback.models import Task
 from feedback.services import definitions
 from feedback.services.budget import budget_of
 
+from .abilities import LanguagesField, SkillsField
 from .fields import MoneyField, TextField
 
-SETTINGS = ("description", "overlap", "plan_only", "lease_minutes", "human_price_micros")
+SETTINGS = ("description", "overlap", "plan_only", "languages", "skills", "lease_minutes", "human_price_micros")
 
 
 class TaskForm(forms.Form):
@@ -35,6 +36,14 @@ class TaskForm(forms.Form):
     )
     plan_only = forms.BooleanField(
         required=False, label="People label only what a routing plan sends them", initial=False
+    )
+    languages = LanguagesField(
+        label="Languages everybody must read",
+        help_text="Names or codes, with commas between them: German, en. Empty: only those an instance asks for.",
+    )
+    skills = SkillsField(
+        label="Skills everybody must have",
+        help_text="Such as law, internal medicine. Managers name members' skills under People.",
     )
     lease_minutes = forms.IntegerField(
         min_value=1, max_value=1440, initial=30, help_text="How long an instance stays with a person without a change."

@@ -17,6 +17,7 @@ from feedback.models import Project, Task
 from feedback.services import budget, drafts, quality
 from feedback.services import tasks as services
 
+from .. import languages
 from ..access import in_project, user_of
 from ..forms.tasks import TaskForm, values_from, values_of
 from ..money import money
@@ -89,6 +90,7 @@ def task(request: HttpRequest, project: Project, task: UUID) -> HttpResponse:
         guideline=reading.guideline_row(row.guideline),
         can_open=row.state != "open" and row.instances.exists(),
         versions=row.question_versions.select_related("created_by").order_by("-number")[:10],
+        asked_of_all=", ".join([*sorted(map(languages.name_of, row.languages)), *row.skills]),
         draft_waits=drafts.draft_of(row).questions != row.questions,
     )
     return render(request, "tasks/task.html", context)

@@ -6,13 +6,13 @@ from functools import cached_property
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from ..questions import Question, parse_questions
 from .columns import choice_field, one_of, public_id, set_exactly_in
 from .people import Annotator, User
-from .tasks import GuidelineVersion, Instance, Task
+from .tasks import GuidelineVersion, Instance, QuestionsVersion, Task
 
 
 class Source(models.TextChoices):
@@ -73,6 +73,11 @@ class AssignmentQuerySet(models.QuerySet["Assignment"]):
     def lent(self) -> Self:
         return self.filter(state=AssignmentState.LENT)
 
+    def with_questions(self) -> Self:
+        """Rows that bring the questions they ask, so that a list of them needs no query for each."""
+        version = QuestionsVersion.objects.filter(task=OuterRef("task"), number=OuterRef("questions_version"))
+        return self.annotate(asked=Subquery(version.values("questions")))
+
 
 class Assignment(models.Model):
     """An instance lent to an annotator, with a lease. ``order`` lists stored completion indexes as shown.
@@ -120,7 +125,8 @@ class Assignment(models.Model):
 
     @property
     def questions(self) -> list[dict[str, Any]]:
-        return self.task.questions_of(self.questions_version)
+        asked: list[dict[str, Any]] | None = getattr(self, "asked", None)
+        return asked if asked is not None else self.task.questions_of(self.questions_version)
 
     @cached_property
     def parsed_questions(self) -> list[Question]:

@@ -54,6 +54,15 @@ def set_role(membership: Membership, role: str, *, actor: User) -> None:
     AuditEvent.write("member.role", actor=actor, project=membership.project, subject=membership.user.email, role=role)
 
 
+def abilities(languages: Sequence[str] | None, skills: Sequence[str] | None) -> dict[str, list[str]]:
+    """Languages and skills in their one spelling; without those that are None. Raises InvalidInput."""
+    try:
+        named = {} if languages is None else {"languages": language_tags(languages)}
+        return named if skills is None else named | {"skills": skill_names(skills)}
+    except InvalidText as error:
+        raise InvalidInput(errors={error.path: f"{error.reason[:1].upper()}{error.reason[1:]}."}) from error
+
+
 @transaction.atomic
 def set_abilities(
     membership: Membership, *, languages: Sequence[str] | None = None, skills: Sequence[str] | None = None, actor: User
@@ -62,12 +71,8 @@ def set_abilities(
 
     From the next instance on the queue lends by it.
     """
-    try:
-        named = {"languages": None if languages is None else language_tags(languages)}
-        named["skills"] = None if skills is None else skill_names(skills)
-    except InvalidText as error:
-        raise InvalidInput(errors={error.path: f"{error.reason[:1].upper()}{error.reason[1:]}."}) from error
-    change = {name: value for name, value in named.items() if value is not None and value != getattr(membership, name)}
+    named = abilities(languages, skills)
+    change = {name: value for name, value in named.items() if value != getattr(membership, name)}
     if not change:
         return
     Membership.objects.filter(pk=membership.pk).update(**change)

@@ -23,10 +23,15 @@ from ..models import (
     User,
 )
 from ..questions import parse_questions
+from . import people
 from .questions import canonical_questions, keep_readable, write_version
 from .queue import line
 
-EDITABLE = {"name", "description", "questions", "overlap", "plan_only", "lease_minutes", "human_price_micros"}
+ABILITIES = ("languages", "skills")
+EDITABLE = {
+    *("name", "description", "questions", "overlap", "plan_only", "lease_minutes", "human_price_micros"),
+    *ABILITIES,
+}
 
 
 def create_task(
@@ -41,7 +46,7 @@ def create_task(
 ) -> Task:
     """Make a task in draft with its first guideline version and budget. Raises InvalidInput, Conflict."""
     stored = canonical_questions(questions)
-    _check_fields(fields)
+    fields = _checked(fields)
     try:
         with transaction.atomic():
             task = Task.objects.create(project=project, name=name, questions=stored, created_by=actor, **fields)
@@ -72,7 +77,7 @@ def edit_task(task: Task, *, actor: User, accept_misfits: bool = False, **fields
 
     Raises InvalidInput, AnswersMisfit when stored answers would no longer fit and that is not accepted, and Conflict.
     """
-    _check_fields(fields)
+    fields = _checked(fields)
     if "questions" in fields:
         fields["questions"] = canonical_questions(fields["questions"])
         keep_readable(task, fields["questions"], accept_misfits=accept_misfits)
@@ -95,7 +100,8 @@ def _store(task: Task, fields: dict[str, Any], actor: User) -> None:
     AuditEvent.write("task.edit", actor=actor, project=task.project, subject=task.name, fields=sorted(fields))
 
 
-def _check_fields(fields: dict[str, Any]) -> None:
+def _checked(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields as they are stored. Raises InvalidInput."""
     unknown = sorted(set(fields) - EDITABLE)
     if unknown:
         raise InvalidInput(errors=dict.fromkeys(unknown, "This cannot be set."))
@@ -107,6 +113,7 @@ def _check_fields(fields: dict[str, Any]) -> None:
     }
     if errors:
         raise InvalidInput(errors=errors)
+    return fields | people.abilities(*(fields.get(name) for name in ABILITIES))
 
 
 def _follow_overlap(task: Task, overlap: int) -> None:

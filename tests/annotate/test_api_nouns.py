@@ -6,9 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from feedback.models import Annotation, ApiToken, Assignment, Job, JobKind, Membership, Task
-from feedback.services import budget, people
+from feedback.services import budget, people, queue, tasks
 from tests.conftest import QUESTIONS, Cast
 
 ANSWER = {"overall": {"value": "a-is-clearly-better"}}
@@ -224,6 +226,23 @@ def test_another_persons_assignment_is_not_found(cast: Cast, api: Any, lent: Any
     assert Assignment.objects.get().state == "lent"
 
 
+def test_a_task_says_what_everybody_must_read_and_have(cast: Cast, api: Any) -> None:
+    client, one = api(cast.manager), path(cast, f"tasks/{cast.task.public_id}/")
+    changed = client.send("PATCH", one, {"languages": ["pt_BR", "de", "de"], "skills": ["  Law "]})
+    assert (changed.json()["languages"], changed.json()["skills"]) == (["de", "pt-br"], ["law"])
+    assert client.send("PATCH", one, {"overlap": 2}).json()["skills"] == ["law"]
+    for body, path_of in (
+        ({"languages": ["Klingonese!"]}, "languages"),
+        ({"skills": ["a, b"]}, "skills"),
+        ({"skills": ["s"] * 41}, "skills"),
+        ({"languages": "de"}, "languages"),
+    ):
+        refused = client.send("PATCH", one, body)
+        assert (refused.status_code, list(refused.json()["errors"])) == (422, [path_of])
+    made = client.send("POST", path(cast, "tasks/"), {"name": "T", "questions": QUESTIONS, "languages": ["fr"]})
+    assert (made.status_code, made.json()["languages"]) == (201, ["fr"])
+
+
 def test_a_foreign_task_cannot_be_labelled(cast: Cast, api: Any) -> None:
     own = people.create_project("Own", owner=cast.outsider)
     url = f"projects/{own.public_id}/assignments/next/"
@@ -265,6 +284,24 @@ def test_lists_ask_a_fixed_number_of_queries(cast: Cast, api: Any, django_assert
     for noun in ("annotations/", "tasks/", "members/", "jobs/", "assignments/"):
         with django_assert_max_num_queries(8):
             assert client.send("GET", path(cast, noun)).status_code == 200
+
+
+def test_assignments_of_many_question_versions_are_read_in_as_many_queries_as_of_one(
+    cast: Cast, api: Any, django_assert_max_num_queries: Any
+) -> None:
+    client = api(cast.annotator)
+    wanted, asked = path(cast, "assignments/"), {}
+    with CaptureQueriesContext(connection) as queries:
+        assert client.send("GET", wanted).status_code == 200
+    for n in range(4):
+        tasks.edit_task(cast.task, actor=cast.owner, questions=[QUESTIONS[0] | {"title": f"Title {n}"}])
+        cast.task.refresh_from_db()
+        lent = queue.next_assignment(cast.task, cast.annotator)
+        queue.submit(lent, submission_id=uuid4(), answers={"overall": {"value": "tie"}}, active_ms=0)
+        asked[str(lent.public_id)] = f"Title {n}"
+    with django_assert_max_num_queries(len(queries)):
+        found = client.send("GET", wanted).json()["results"]
+    assert {one["id"]: one["questions"][0]["title"] for one in found} == asked
 
 
 # jobs and tokens

@@ -9,8 +9,9 @@ from django.urls import reverse
 
 from annotate.forms.fields import plain_amount
 from feedback import presets
-from feedback.models import Instance, Task
-from feedback.services import budget, tasks
+from feedback.exceptions import Unsuited
+from feedback.models import Instance, Membership, Task
+from feedback.services import budget, people, queue, tasks
 from tests.conftest import QUESTIONS, Cast, make_instances
 
 FORM = {
@@ -121,6 +122,41 @@ def test_saving_an_unchanged_overlap_does_not_reopen_instances(cast: Cast, brows
     assert not Instance.objects.filter(open_slots__gt=0).exists()
     edit(cast, browser, overlap="2")
     assert Instance.objects.filter(open_slots=2).count() == 5
+
+
+def test_the_queue_gives_a_task_to_who_reads_and_can_what_its_form_asks(cast: Cast, browser: Any) -> None:
+    assert edit(cast, browser, languages="German, pt_BR", skills="Law").status_code == 302
+    cast.task.refresh_from_db()
+    assert (cast.task.languages, cast.task.skills) == (["de", "pt-br"], ["law"])
+    shown = browser(cast.viewer).get(page(cast, "task")).content.decode()
+    assert "Brazilian Portuguese, German, law" in shown
+    member = Membership.objects.get(user=cast.annotator)
+    people.set_abilities(member, languages=["de"], skills=["law"], actor=cast.manager)
+    with pytest.raises(Unsuited, match="pt-br"):
+        queue.next_assignment(cast.task, cast.annotator)
+    people.set_abilities(member, languages=["de", "pt"], actor=cast.manager)
+    assert queue.next_assignment(cast.task, cast.annotator).task_id == cast.task.pk
+    edit(cast, browser, languages="", skills="")
+    cast.task.refresh_from_db()
+    assert (cast.task.languages, cast.task.skills) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"languages": "Klingonese"}, "each by its name or a code"),
+        ({"skills": "x" * 41}, "the limit is 40"),
+        ({"skills": "a\x00b"}, "Null characters"),
+    ],
+)
+def test_a_language_or_skill_that_cannot_be_is_refused(
+    cast: Cast, browser: Any, change: dict[str, str], words: str
+) -> None:
+    response = edit(cast, browser, **change)
+    assert response.status_code == 422
+    assert words in response.content.decode()
+    cast.task.refresh_from_db()
+    assert (cast.task.languages, cast.task.skills) == ([], [])
 
 
 def test_a_task_opens_only_with_instances(cast: Cast, browser: Any) -> None:
