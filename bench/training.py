@@ -31,7 +31,7 @@ from training.engine.pack import make_batch
 from training.engine.params import make_optimizer
 from training.engine.records import Preference
 from training.engine.tokens import TokenGroup
-from training.objectives.registry import objectives
+from training.objectives.catalogue import OBJECTIVES
 
 BATCH = 8
 MAX_LENGTH = 512
@@ -190,7 +190,7 @@ def bench_dpo(folder: Path, rows: list[dict[str, Any]], device: str, rounds: int
     batches = [dict(batch) for batch in trainer.get_train_dataloader()]
     packed, packed_reference = (loading.load_model(folder, "policy", packed=True, device=place) for _ in range(2))
     path: AttentionPath = "flex" if device == "cuda" else "segments"
-    learner = Learner(packed, objectives()["dpo"], settings("dpo", folder), path)
+    learner = Learner(packed, OBJECTIVES["dpo"], settings("dpo", folder), path)
     groups = [as_groups(batch) for batch in batches]
 
     def references(members: list[TokenGroup]) -> list[tuple[float, ...]]:
@@ -204,7 +204,7 @@ def bench_dpo(folder: Path, rows: list[dict[str, Any]], device: str, rounds: int
     def our_loss(number: int) -> torch.Tensor:
         members = groups[number]
         split = Split(members, stored[number] if precomputed else references(members))
-        return learner.loss(split, range(len(members)))[1].per_edge.mean()
+        return learner.loss(split, range(len(members)))[1].terms.mean()
 
     teacher: Any = trainer
     theirs = Side(teacher.model, lambda number: teacher.compute_loss(teacher.model, batches[number]))
@@ -233,11 +233,11 @@ def bench_reward(folder: Path, rows: list[dict[str, Any]], device: str, rounds: 
     )
     batches = [dict(batch) for batch in trainer.get_train_dataloader()]
     path: AttentionPath = "flex" if device == "cuda" else "segments"
-    learner = Learner(packed, objectives()["bt"], settings("bt", folder), path)
+    learner = Learner(packed, OBJECTIVES["bt"], settings("bt", folder), path)
     splits = [Split(as_groups(batch)) for batch in batches]
 
     def our_loss(number: int) -> torch.Tensor:
-        return learner.loss(splits[number], range(len(splits[number])))[1].per_edge.mean()
+        return learner.loss(splits[number], range(len(splits[number])))[1].terms.mean()
 
     teacher: Any = trainer
     theirs = Side(teacher.model, lambda number: teacher.compute_loss(teacher.model, batches[number]))

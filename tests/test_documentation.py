@@ -51,3 +51,14 @@ def test_a_well_known_secret_refuses_to_start() -> None:
     )
     assert start.returncode != 0
     assert "SECRET_KEY is too short or well known" in start.stderr
+
+
+def test_every_objective_is_documented_as_the_catalogue_says() -> None:
+    from training.objectives.catalogue import OBJECTIVES
+
+    text = (REPOSITORY / "docs" / "objectives.md").read_text(encoding="utf-8")
+    rows = [
+        f"| `{one.name}` | {', '.join(one.consumes)} | {one.loss.replace('|', chr(92) + '|')} | {one.source} |"
+        for one in OBJECTIVES.values()
+    ]
+    assert [row for row in text.splitlines() if row.startswith("| `")] == rows

@@ -12,7 +12,8 @@ from django.conf import settings
 from feedback.exceptions import InvalidInput
 from feedback.models import Project
 
-from .models import ModelKind, Objective, Run, TrainedModel
+from .models import ModelKind, Run, TrainedModel
+from .objectives.catalogue import Objective
 
 SMALL = "small"
 SMALL_FOLDER = "tiebreak-small"
@@ -30,7 +31,7 @@ class BaseModel:
     """Whether it is a reward model, which writes no text."""
 
     def fits(self, objective: Objective) -> bool:
-        return objective == Objective.BT or not self.scores
+        return objective.makes == "reward-model" or not self.scores
 
 
 def base_models(project: Project) -> list[BaseModel]:

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from .models import Run
 
 NAME = "README.md"
-LOADERS = {"bt": "AutoModelForSequenceClassification", "dpo": "AutoModelForCausalLM"}
+LOADERS = {"reward-model": "AutoModelForSequenceClassification", "policy": "AutoModelForCausalLM"}
 LIMITS = {
-    "bt": "Scores compare completions of the same prompt; a score by itself means nothing.",
-    "dpo": "The accuracy below is that of the implicit rewards against the reference policy, not of generated text.",
+    "reward-model": "Scores compare completions of the same prompt; a score by itself means nothing.",
+    "policy": "The accuracy below is that of the implicit rewards against the reference policy, not of generated text.",
 }
 
 
@@ -42,16 +42,16 @@ def render(run: Run) -> str:
     version = run.version
     parts = [
         f"---\nlibrary_name: transformers\ntags:\n- tiebreak\n- {run.kind}\n---",
-        f"# {run.get_objective_display()}, run {run.number}",
+        f"# {run.objective_title}, run {run.number}",
         f"Trained with the objective `{run.objective}` on version {version.number} of “{_line(version.task.name)}”, "
         f"starting from: {_line(run.base_name)}.",
         "## Data\n\n" + _bullets(_data(run)),
         "## Settings\n\n" + _bullets(_settings(run)),
         "## Evaluation\n\n" + _evaluation(run.evaluation),
-        f"## Limits\n\n{LIMITS[run.objective]} Preferences of the annotators named in the card of the dataset version "
+        f"## Limits\n\n{LIMITS[run.kind]} Preferences of the annotators named in the card of the dataset version "
         "are all that it learned; it was not tested for any other use.",
-        f"## Use\n\n```python\nfrom transformers import AutoTokenizer, {LOADERS[run.objective]}\n\n"
-        f'model = {LOADERS[run.objective]}.from_pretrained("path/to/this/folder")\n'
+        f"## Use\n\n```python\nfrom transformers import AutoTokenizer, {LOADERS[run.kind]}\n\n"
+        f'model = {LOADERS[run.kind]}.from_pretrained("path/to/this/folder")\n'
         'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n```',
     ]
     return "\n\n".join(parts) + "\n"

@@ -8,40 +8,45 @@ from feedback.exceptions import WrongState
 from feedback.models import DatasetVersion
 from feedback.services.datasets import folder_of
 
+from .objectives.catalogue import Objective
+
 SPLITS = ("train", "validation", "test")
-SHAPES = ("preference-conversational", "preference")  # messages first: they keep who said what
 FORMATS = ("parquet", "jsonl")
 
 
-def preference_files(version: DatasetVersion, held_out: DatasetVersion | None = None) -> dict[str, list[str]]:
-    """Absolute paths of a version's preference files by split; with ``held_out``, its test split replaces the own one.
+def data_files(version: DatasetVersion, objective: Objective, held_out: DatasetVersion | None = None) -> dict[str, Any]:
+    """The shape that an objective reads of a version, and absolute paths of its files by split; with ``held_out``, its
+    test split replaces the own one.
 
-    Raises WrongState when there is nothing to train on, or nothing held out where that was asked for.
+    Raises WrongState when the version has nothing that the objective learns from, or the other nothing held out.
     """
-    found = _by_split(version, "train")
+    shape = next((name for name in objective.consumes if _files(version, name, "train")), None)
+    if shape is None:
+        raise WrongState(f"This dataset version has {objective.lacking}, with at least one row in its train split.")
+    found = _paths(version, shape, "train")
     if held_out is not None:
-        found["test"] = _by_split(held_out, "test")["test"]
-    if not found["test"] and held_out is not None:
-        raise WrongState("The held-out version has no preferences in its test split.")
-    if not found["train"]:
-        raise WrongState(
-            "This dataset version has no preferences to train on; freeze one in the shape preference with at least "
-            "one pair in its train split."
-        )
-    return found
+        alike = [name for name, reader in objective.consumes.items() if reader == objective.consumes[shape]]
+        other = next((name for name in (shape, *alike) if _files(held_out, name, "test")), None)
+        if other is None:
+            raise WrongState(f"The held-out version has no rows of the shape {shape} in its test split.")
+        found["test"] = _paths(held_out, other, "test")["test"]
+    return {"shape": shape, **found}
 
 
-def _by_split(version: DatasetVersion, needed: str) -> dict[str, list[str]]:
-    files = [file for file in version.manifest.get("files", []) if file.get("split") in SPLITS]
-    folder, kind = folder_of(version), _one_kind(files, needed)
-    return {split: [str(folder / file["path"]) for file in kind if file["split"] == split] for split in SPLITS}
+def _paths(version: DatasetVersion, shape: str, needed: str) -> dict[str, list[str]]:
+    folder, files = folder_of(version), _files(version, shape, needed)
+    return {split: [str(folder / file["path"]) for file in files if file["split"] == split] for split in SPLITS}
 
 
-def _one_kind(files: list[dict[str, Any]], needed: str) -> list[dict[str, Any]]:
-    """The files of one shape in one format: a version may hold the same rows several times."""
-    for shape in SHAPES:
-        for file_format in FORMATS:
-            kind = [file for file in files if (file.get("shape"), file.get("format")) == (shape, file_format)]
-            if any(file["split"] == needed and file["rows"] for file in kind):
-                return kind
+def _files(version: DatasetVersion, shape: str, needed: str) -> list[dict[str, Any]]:
+    """The files of one shape in one format that has rows in the split that is needed: a version may hold the same rows
+    in several formats."""
+    for file_format in FORMATS:
+        files = [
+            file
+            for file in version.manifest.get("files", [])
+            if (file.get("shape"), file.get("format")) == (shape, file_format) and file.get("split") in SPLITS
+        ]
+        if any(file["split"] == needed and file["rows"] for file in files):
+            return files
     return []

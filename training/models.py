@@ -13,10 +13,7 @@ from feedback.models import DatasetVersion, Job, JobState, Project, User
 from feedback.models.columns import choice_field, one_of, public_id, set_exactly_in
 from feedback.models.jobs import ENDED as ENDED_JOBS
 
-
-class Objective(models.TextChoices):
-    BT = "bt", "Reward model (Bradley–Terry)"
-    DPO = "dpo", "Policy (DPO)"
+from .objectives.catalogue import OBJECTIVES
 
 
 class RunState(models.TextChoices):
@@ -53,7 +50,7 @@ class Run(models.Model):
     held_out = models.ForeignKey(
         DatasetVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="evaluated_runs"
     )
-    objective = choice_field(Objective)
+    objective = models.CharField(max_length=40)  # a name of the catalogue of objectives
     base_model = models.CharField(max_length=200)
     base_run = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="continued_by")
     config = models.JSONField()
@@ -79,7 +76,6 @@ class Run(models.Model):
 
     class Meta:
         constraints = [
-            one_of(Objective, "objective", "run_objective"),
             one_of(RunState, "state", "run_state"),
             set_exactly_in([state.value for state in ENDED], "ended_at", "run_ended"),
             models.CheckConstraint(
@@ -111,7 +107,12 @@ class Run(models.Model):
     @property
     def kind(self) -> ModelKind:
         """What this run makes."""
-        return ModelKind.REWARD_MODEL if self.objective == Objective.BT else ModelKind.POLICY
+        return ModelKind(OBJECTIVES[self.objective].makes)
+
+    @property
+    def objective_title(self) -> str:
+        """The objective as people read it."""
+        return OBJECTIVES[self.objective].title
 
     @property
     def base_name(self) -> str:

@@ -27,7 +27,7 @@ from training.engine.files import file_list, replace_json, replace_lines
 from training.engine.loop import Learner, Split, Trainer, evaluate
 from training.engine.pack import Path as AttentionPath
 from training.engine.progress import Progress, Stop
-from training.engine.records import Group, read_groups
+from training.engine.readers import read_groups
 from training.engine.reference import (
     ReferenceCache,
     Values,
@@ -39,7 +39,7 @@ from training.engine.reference import (
 from training.engine.tokens import Lengths, Report, TokenGroup, tokenise
 from training.evaluation.accuracy import ScoredPair
 from training.evaluation.report import evaluate_pairs
-from training.objectives.registry import Objective, objectives
+from training.objectives.catalogue import Objective
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -103,8 +103,8 @@ class Run:
         tokens: dict[str, list[TokenGroup]] = {}
         reports: dict[str, Report] = {}
         for split in _SPLITS:
-            groups: list[Group] = read_groups(
-                getattr(config.data, split), margin_scale=config.objective_options.margin_scale
+            groups = read_groups(
+                getattr(config.data, split), config.reader, margin_scale=config.objective_options.margin_scale
             )
             tokens[split], reports[split] = tokenise(groups, tokenizer, lengths)
             self.stop.check()
@@ -120,7 +120,7 @@ class Run:
         tokens: dict[str, list[TokenGroup]],
         reports: dict[str, Report],
     ) -> Learner:
-        config, objective = self.config, objectives()[self.config.objective]
+        config, objective = self.config, self.config.taught
         longest = max(group.longest for groups in tokens.values() for group in groups)
         path = choose_path(config, self.device, packable=loading.can_pack(self.base, longest))
         model = self._load(self.base, objective, path)
@@ -225,10 +225,12 @@ class Run:
         for name in _SPLITS[1:]:
             split = splits[name]
             tally, rewards = evaluate(learner, split, lambda _done: self.stop.check())
-            pairs = [scored_pair(group, values) for group, values in zip(split.groups, rewards, strict=True)]
+            scores = zip(split.groups, rewards, strict=True)
+            pairs = [pair for group, values in scores for pair in scored_pairs(group, values)]
             scored += [(name, pair) for pair in pairs]
-            if pairs:
-                evaluation[name] = {**evaluate_pairs(pairs, seed=self.config.seed), "loss": tally.means()["loss"]}
+            if len(split):
+                loss = tally.means()["loss"]
+                evaluation[name] = {**evaluate_pairs(pairs, seed=self.config.seed), "loss": loss, "rows": len(split)}
         replace_lines(self.run_dir / "scores.jsonl", [score_line(name, pair) for name, pair in scored])
         return evaluation
 
@@ -239,19 +241,22 @@ class Run:
         return file_list(folder, self.run_dir)
 
 
-def scored_pair(group: TokenGroup, rewards: tuple[float, ...]) -> ScoredPair:
-    """The first preference of a group with its rewards."""
-    edge = group.preferences[0]
-    return ScoredPair(
-        id=group.id,
-        prompt_id=group.prompt_id,
-        source=group.source,
-        score_chosen=rewards[edge.left],
-        score_rejected=rewards[edge.right],
-        probability=edge.probability,
-        length_chosen=len(group.completions[edge.left]),
-        length_rejected=len(group.completions[edge.right]),
-    )
+def scored_pairs(group: TokenGroup, rewards: tuple[float, ...]) -> list[ScoredPair]:
+    """Each preference of a group with its rewards; of several, each is named after its two completions."""
+    several = len(group.preferences) > 1
+    return [
+        ScoredPair(
+            id=f"{group.id}-{edge.left}-{edge.right}" if several else group.id,
+            prompt_id=group.prompt_id,
+            source=group.source,
+            score_chosen=rewards[edge.left],
+            score_rejected=rewards[edge.right],
+            probability=edge.probability,
+            length_chosen=len(group.completions[edge.left]),
+            length_rejected=len(group.completions[edge.right]),
+        )
+        for edge in group.preferences
+    ]
 
 
 def score_line(split: str, pair: ScoredPair) -> dict[str, Any]:

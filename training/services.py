@@ -30,10 +30,11 @@ from feedback.services.jobs import JobContext
 
 from . import card
 from .base_models import BaseModel, find_base_model
-from .data import preference_files
+from .data import data_files
 from .engine.config import RunConfig
 from .ingest import read_json
-from .models import ACTIVE, Objective, Run, RunState, TrainedModel
+from .models import ACTIVE, Run, RunState, TrainedModel
+from .objectives.catalogue import OBJECTIVES
 
 # what the owner of a run may set; where things lie and how to write them down is ours
 SETTINGS = (
@@ -61,9 +62,9 @@ def start_run(
     Raises InvalidInput with a sentence per field, WrongState for a version that cannot be trained on, Conflict.
     """
     project = version.task.project
-    if objective not in Objective.values:
-        raise InvalidInput(errors={"objective": f"Choose one of: {', '.join(Objective.values)}."})
-    base = find_base_model(project, base_model, Objective(objective))
+    if objective not in OBJECTIVES:
+        raise InvalidInput(errors={"objective": f"Choose one of: {', '.join(OBJECTIVES)}."})
+    base = find_base_model(project, base_model, OBJECTIVES[objective])
     if held_out is not None and held_out.task.project_id != project.pk:
         raise InvalidInput(errors={"held_out": "Choose a version of this project."})
     check_config(version, objective, base, config, held_out)
@@ -142,7 +143,7 @@ def _run_file(
         "schema": 1,
         "objective": objective,
         "base_model": str(base.folder),
-        "data": preference_files(version, held_out),
+        "data": data_files(version, OBJECTIVES[objective], held_out),
         "threads": settings.TRAIN_THREADS or None,
         "reference_cache": str(Path(settings.FILES_DIR) / "reference"),
     }
@@ -150,7 +151,7 @@ def _run_file(
 
 def write_run_file(run: Run) -> BaseModel:
     """Put ``run.json`` into the run's folder; returns the base model that it names."""
-    base = find_base_model(run.project, run.base_model, Objective(run.objective))
+    base = find_base_model(run.project, run.base_model, OBJECTIVES[run.objective])
     run.folder.mkdir(parents=True, exist_ok=True)
     temporary = run.folder / ".run.json.tmp"
     temporary.write_text(
@@ -223,7 +224,7 @@ def finish(run: Run, context: JobContext) -> TrainedModel:
         _end(run, RunState.FINISHED, **{name: getattr(run, name) for name in fields})
         model = TrainedModel.objects.create(
             run=run,
-            name=f"{run.get_objective_display()} · run {run.number}",
+            name=f"{run.objective_title} · run {run.number}",
             kind=run.kind,
             sha256=card.manifest_sha256(files),
             files=files,
@@ -244,7 +245,7 @@ def _files(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _score_mix(run: Run) -> None:
     """A reward model's held-out accuracy is what routing learns the worth of a preference mix from."""
     found = run.evaluation.get("test") or {}
-    if run.objective != Objective.BT or run.version.mix is None or found.get("accuracy") is None:
+    if run.objective != "bt" or run.version.mix is None or found.get("accuracy") is None:
         return
     MixScore.objects.update_or_create(
         mix=run.version.mix,

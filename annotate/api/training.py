@@ -20,7 +20,9 @@ from feedback.models import DatasetVersion
 from training import services
 from training.base_models import base_models
 from training.curves import curves
-from training.models import Metric, ModelKind, Objective, Run, RunState, TrainedModel
+from training.models import Metric, ModelKind, Run, RunState, TrainedModel
+from training.objectives.catalogue import OBJECTIVES, Objective
+from training.objectives.options import ObjectiveOptions
 
 from ..views.models import send_model_file
 from .fields import Empty, public_id
@@ -29,6 +31,7 @@ from .permissions import Need
 from .views import ProjectView
 
 MAX_POINTS = 2000
+OBJECTIVE_CHOICES = [(objective.name, objective.title) for objective in OBJECTIVES.values()]
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
@@ -63,7 +66,7 @@ class RunBody(serializers.Serializer[Any]):
     """
 
     version = serializers.UUIDField()
-    objective = serializers.ChoiceField(Objective.choices)
+    objective = serializers.ChoiceField(OBJECTIVE_CHOICES)
     base_model = serializers.CharField(max_length=200, default="small")
     config = serializers.DictField(child=serializers.JSONField(allow_null=True), required=False, default=dict)
 
@@ -75,7 +78,7 @@ class BaseModelSerializer(serializers.Serializer[Any]):
 
 class RunFilter(filters.FilterSet):
     state = filters.ChoiceFilter(choices=RunState.choices)
-    objective = filters.ChoiceFilter(choices=Objective.choices)
+    objective = filters.ChoiceFilter(choices=OBJECTIVE_CHOICES)
     version = filters.UUIDFilter("version__public_id")
 
     class Meta:
@@ -221,6 +224,37 @@ class BaseModels(ProjectView):
     def get(self, request: Request, project: Any) -> Response:
         """What a run of this project can start from."""
         return Response(BaseModelSerializer(base_models(self.project), many=True).data)
+
+
+class ObjectiveSerializer(serializers.Serializer[Objective]):
+    """What a run can learn by. ``consumes`` names the shapes of a dataset version that it reads, best first;
+    ``options`` is the JSON schema of its ``objective_options``, with its own defaults."""
+
+    id = serializers.CharField(source="name")
+    title = serializers.CharField()
+    summary = serializers.CharField()
+    makes = serializers.ChoiceField(ModelKind.choices)
+    consumes = serializers.ListField(child=serializers.CharField())
+    loss = serializers.CharField()
+    paper = serializers.CharField(source="source")
+    options = serializers.SerializerMethodField()
+
+    def get_options(self, objective: Objective) -> dict[str, dict[str, Any]]:
+        schema = ObjectiveOptions.model_json_schema()["properties"]
+        return {name: schema[name] | {"default": default} for name, default in objective.defaults.items()}
+
+
+class Objectives(ProjectView):
+    serializer_class = ObjectiveSerializer
+    queryset = Run.objects.none()
+    pagination_class = None
+    filter_backends = ()
+    needs: ClassVar = {"GET": Need("read", "view")}
+
+    @extend_schema(operation_id="objectives_list", responses={200: ObjectiveSerializer(many=True)})
+    def get(self, request: Request, project: Any) -> Response:
+        """What a run can learn by."""
+        return Response([ObjectiveSerializer(one).data for one in OBJECTIVES.values()])
 
 
 class FileSerializer(serializers.Serializer[Any]):

@@ -101,6 +101,7 @@ urlpatterns = [
         f"{PROJECT}datasets/<uuid:version>/files/<path:path>", datasets.DatasetFile.as_view(), name="api-dataset-file"
     ),
     # training and models
+    path(f"{PROJECT}objectives/", training.Objectives.as_view(), name="api-objectives"),
     path(f"{PROJECT}base-models/", training.BaseModels.as_view(), name="api-base-models"),
     path(f"{PROJECT}runs/", training.Runs.as_view(), name="api-runs"),
     path(f"{PROJECT}runs/<uuid:run>/", training.RunDetail.as_view(), name="api-run"),

@@ -9,9 +9,9 @@ from django import forms
 from feedback.exceptions import FeedbackError
 from feedback.models import DatasetState, DatasetVersion, Project
 from training.base_models import base_models
-from training.models import Objective
+from training.objectives.catalogue import OBJECTIVES
+from training.objectives.options import OPTION_NAMES, ObjectiveOptions
 
-OPTIONS = ("beta", "label_smoothing", "margin_scale")
 NUMBERS = (
     *("epochs", "learning_rate", "max_length", "tokens_per_batch", "gradient_accumulation", "max_steps"),
     *("warmup_steps", "weight_decay", "max_grad_norm", "seed", "checkpoint_every", "evaluate_every"),
@@ -24,10 +24,11 @@ class RunForm(forms.Form):
         DatasetVersion.objects.none(), to_field_name="public_id", label="Dataset version", empty_label=None
     )
     objective = forms.ChoiceField(
-        choices=Objective.choices,
-        widget=forms.RadioSelect,
-        initial=Objective.BT,
-        help_text="A reward model scores completions; a policy writes them.",
+        choices=[
+            (words, [(one.name, one.title) for one in OBJECTIVES.values() if one.makes == makes])
+            for makes, words in (("reward-model", "Reward models score completions"), ("policy", "Policies write them"))
+        ],
+        initial="bt",
     )
     base_model = forms.ChoiceField(
         help_text="Model folders of this installation and models that this project trained. The small demo model has a "
@@ -53,21 +54,6 @@ class RunForm(forms.Form):
             ("error", "Stop the run"),
         ],
         label="Longer rows",
-    )
-    beta = forms.FloatField(
-        min_value=1e-6,
-        max_value=100,
-        initial=0.1,
-        help_text="Policy only: how closely it keeps to the reference policy. Smaller moves further away.",
-    )
-    margin_scale = forms.FloatField(
-        min_value=0,
-        max_value=100,
-        initial=0,
-        help_text="Reward model only: how far apart the scores of a pair must be, per step of its strength.",
-    )
-    label_smoothing = forms.FloatField(
-        min_value=0, max_value=0.49, initial=0, help_text="The share of labels that you expect to be wrong."
     )
     tokens_per_batch = forms.IntegerField(
         min_value=8,
@@ -107,6 +93,7 @@ class RunForm(forms.Form):
 
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields |= {name: _option_field(name) for name in OPTION_NAMES}
         versions = DatasetVersion.objects.filter(task__project=project, state=DatasetState.READY)
         self.fields["version"].queryset = versions.select_related("task").order_by("-pk")  # type: ignore[attr-defined]
         self.fields["base_model"].choices = [(base.key, base.name) for base in base_models(project)]  # type: ignore[attr-defined]
@@ -120,8 +107,18 @@ class RunForm(forms.Form):
         return [self[name] for name in ("epochs", "learning_rate", "max_length", "long_rows")]
 
     @property
+    def options(self) -> list[dict[str, Any]]:
+        """The fields of the objectives' options, each with the names of the objectives that read it."""
+        return [{"field": self[name], "read_by": " ".join(_readers(name))} for name in OPTION_NAMES]
+
+    @property
+    def summaries(self) -> list[dict[str, str]]:
+        """What each objective does, and the paper it is from."""
+        return [{"name": one.name, "text": one.summary, "source": one.source} for one in OBJECTIVES.values()]
+
+    @property
     def advanced(self) -> list[forms.BoundField]:
-        shown = {field.name for field in (*self.main, *self.learning)}
+        shown = {*OPTION_NAMES, *(field.name for field in (*self.main, *self.learning))}
         return [field for field in self if field.name not in shown]
 
     @property
@@ -132,7 +129,8 @@ class RunForm(forms.Form):
         """The settings as the engine names them; what was left empty is left out."""
         data = self.cleaned_data
         chosen = {name: data[name] for name in (*NUMBERS, *CHOICES) if data.get(name) not in (None, "")}
-        return chosen | {"objective_options": {name: data[name] for name in OPTIONS}}
+        options = {name: data[name] for name in OBJECTIVES[data["objective"]].defaults if data[name] not in (None, "")}
+        return chosen | {"objective_options": options}
 
     def refuse(self, error: FeedbackError) -> None:
         """Show an error of the service at the fields it is about."""
@@ -141,3 +139,17 @@ class RunForm(forms.Form):
             self.add_error(name if name in self.fields else None, sentence)
         if not error.errors:
             self.add_error(None, error.message)
+
+
+def _readers(option: str) -> list[str]:
+    return [one.name for one in OBJECTIVES.values() if option in one.defaults]
+
+
+def _option_field(name: str) -> forms.Field:
+    """An option's field, from what the engine says of it; its range is the engine's to check."""
+    info = ObjectiveOptions.model_fields[name]
+    defaults: dict[Any, list[str]] = {}
+    for reader in _readers(name):
+        defaults.setdefault(OBJECTIVES[reader].defaults[name], []).append(reader)
+    usual = "; ".join(f"{value:g} for {', '.join(readers)}" for value, readers in defaults.items())
+    return forms.FloatField(required=False, label=info.title, help_text=f"{info.description} Left empty: {usual}.")

@@ -15,7 +15,7 @@ from feedback.formats.shape_table import SHAPES
 from feedback.models import DatasetState, DatasetVersion, Project
 from feedback.services import datasets
 from feedback.services.datasets import VersionFile
-from training.data import SHAPES as TRAINED_ON
+from training.objectives.catalogue import READ_SHAPES
 
 from ..access import in_project, no_task_yet, task_from, user_of
 from ..downloads import send_file
@@ -82,7 +82,7 @@ def dataset(request: HttpRequest, project: Project, version: UUID) -> HttpRespon
         "version": row,
         "card": card,
         "agreement": card.get("agreement", []),
-        "trainable": any(file.shape in TRAINED_ON for file in datasets.files_of(row)),
+        "trainable": any(file.shape in READ_SHAPES for file in datasets.files_of(row)),
         "annotators": card.get("annotators", {}),
         "folders": _folders(row),
         "media": [file for file in datasets.files_of(row) if file.shape == "media"],

@@ -17,7 +17,8 @@ from training import services
 from training.base_models import base_models
 from training.curves import GROUPS, curves
 from training.ingest import log_tail, words
-from training.models import Objective, Run
+from training.models import Run
+from training.objectives.catalogue import OBJECTIVES
 
 from ..access import in_project, user_of
 from ..forms.training import RunForm
@@ -163,9 +164,7 @@ def left_out(run: Run) -> str:
 
 def _flat(run: Run) -> dict[str, Any]:
     """The settings that this objective reads."""
-    options = run.config.get("objective_options") or {}
-    if run.objective == Objective.BT:
-        options = {name: value for name, value in options.items() if name not in ("beta", "loss_type")}
+    options = {**OBJECTIVES[run.objective].defaults, **(run.config.get("objective_options") or {})}
     return {name: value for name, value in run.config.items() if name != "objective_options"} | options
 
 

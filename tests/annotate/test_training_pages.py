@@ -89,7 +89,7 @@ def test_the_form_starts_one_run_however_often_it_is_sent(cast: Any, browser: Br
     assert first.status_code == second.status_code == 302
     assert first["Location"] == second["Location"] == url(cast, f"{run.public_id}/")
     assert run.config["epochs"] == 2
-    assert run.config["objective_options"] == {"beta": 0.1, "margin_scale": 0.0, "label_smoothing": 0.0}
+    assert run.config["objective_options"] == {"margin_scale": 0.0, "label_smoothing": 0.0}
     assert "max_steps" not in run.config
 
 

@@ -18,24 +18,29 @@ def raw(tmp_path: Path) -> dict[str, Any]:
 def test_defaults_fill_what_is_left_out(raw: dict[str, Any]) -> None:
     config = parse_config(raw)
     assert (config.max_length, config.tokens_per_batch, config.long_rows) == (512, 4096, "drop")
-    assert config.objective_options.beta == 0.1
+    assert config.objective_options.margin_scale == 0.0
+    assert parse_config({**raw, "objective": "simpo"}).objective_options.beta == 2.0
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"objective": "ppo"}, "objective: input should be 'bt' or 'dpo'"),
+        ({"objective": "ppo"}, "objective: choose one of bt, dpo"),
         ({"epochs": 0}, "epochs: input should be greater than 0"),
         ({"epochs": "3"}, "epochs: input should be a valid integer"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"evaluate_every": 2**70}, "evaluate_every: input should be less than"),
-        ({"objective_options": {"beta": 1e308}}, "objective_options.beta: input should be less than"),
+        (
+            {"objective": "dpo", "objective_options": {"beta": 1e308}},
+            "objective_options.beta: input should be less than",
+        ),
+        ({"objective_options": {"beta": 0.1}}, "bt has no option beta; it reads label_smoothing"),
         ({"learnin_rate": 1e-3}, "learnin_rate: extra inputs are not permitted"),
         ({"schema": 2}, "schema"),
         ({"warmup_steps": 1.5}, "warmup_steps: must be a whole number"),
         ({"max_prompt_length": 512}, "max_prompt_length must be smaller"),
         ({"tokens_per_batch": 100}, "tokens_per_batch must be at least half"),
-        ({"reference_model": "/x"}, "reference_model is only read by"),
+        ({"reference_model": "/x"}, "reference_model is not read by"),
         ({"data": {"train": []}}, "data.train"),
         ({"data": {"train": ["rows.jsonl"]}}, "not an absolute path"),
         ({"data": {"train": ["/rows.csv"]}}, "neither .jsonl nor .parquet"),

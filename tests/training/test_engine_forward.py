@@ -69,7 +69,7 @@ def test_scores_are_those_of_a_plain_sequence_classification_forward(tmp_path: P
         plain = AutoModelForSequenceClassification.from_pretrained(str(tmp_path / "reward")).eval()
         ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
-        expected = plain(input_ids=ids, attention_mask=mask).logits.squeeze(-1)
+        expected = plain(input_ids=ids, attention_mask=mask).logits
     assert packed is not None
     torch.testing.assert_close(packed, expected, atol=1e-4, rtol=1e-4)
 

@@ -12,7 +12,7 @@ from training.engine.pack import Path as AttentionPath
 from training.engine.progress import Progress, Stop
 from training.engine.records import Preference
 from training.engine.tokens import TokenGroup
-from training.objectives.registry import objectives
+from training.objectives.catalogue import OBJECTIVES
 
 CPU = torch.device("cpu")
 
@@ -34,7 +34,7 @@ def make(folder: Path, run_dir: Path, groups: list[TokenGroup] | None = None, **
     path: AttentionPath = "padded" if config.attention == "padded" else "segments"
     head: loading.Head = "reward" if config.objective == "bt" else "policy"
     model = loading.load_model(folder, head, packed=path != "padded", device=CPU)
-    learner = Learner(model, objectives()[config.objective], config, path)
+    learner = Learner(model, OBJECTIVES[config.objective], config, path)
     rows = weighted(random_groups(24)) if groups is None else groups
     references = [tuple(-5.0 for _ in group.completions) for group in rows] if config.objective == "dpo" else None
     train = Split(rows, references)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from tests.training.tiny_models import random_groups
 from training.engine.batches import Plan, fill
-from training.engine.pack import edge_groups, make_batch
+from training.engine.pack import make_batch
 from training.engine.records import Preference
 from training.engine.tokens import TokenGroup
 
@@ -61,7 +61,7 @@ def test_edges_number_completions_through_the_batch() -> None:
     assert edges.weight.tolist() == [2.0, 2.0]
     assert edges.margin.tolist() == [0.5, 0.5]
     assert edges.probability.tolist() == [0.75, 0.75]
-    assert edge_groups(groups) == groups
+    assert edges.group.tolist() == [0, 1]
 
 
 @given(st.integers(0, 40), st.integers(10, 200), st.booleans())

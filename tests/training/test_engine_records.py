@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from training.engine.errors import RunError
-from training.engine.records import Group, read_groups
+from training.engine.readers import read_groups
+from training.engine.records import Group
 
 ROW: dict[str, Any] = {"id": "a", "prompt": "q", "chosen": "yes", "rejected": "no"}
 
@@ -33,7 +34,7 @@ def test_a_row_without_ids_is_named_by_its_place_and_its_prompt(tmp_path: Path) 
         ({"strength": 2}, 1.0, 1.0),
         ({"strength": -2}, 1.0, 1.0),
         ({"strength": 0}, 0.0, 0.5),
-        ({"strength": 2, "margin": 0.3}, 0.3, 1.0),
+        ({"strength": 2, "margin": 0.3}, 0.15, 1.0),
         ({"soft_label": 0.8}, 0.0, 0.8),
         ({"strength": 0, "soft_label": 0.6}, 0.0, 0.6),
     ],

@@ -1,11 +1,13 @@
 """Loss and gradient against TRL's own trainers, on the very same tokens and weights."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from tests.training.objective_cases import certain, pairs, run
 from tests.training.tiny_models import plain_config, save_tiny
 from training.base_model import preference_pairs
 from training.engine import loading
@@ -14,7 +16,8 @@ from training.engine.loop import Learner, Split
 from training.engine.pack import make_batch
 from training.engine.records import Preference
 from training.engine.tokens import TokenGroup
-from training.objectives.registry import objectives
+from training.objectives.catalogue import OBJECTIVES
+from training.objectives.terms import Inputs
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -58,7 +61,7 @@ def groups_of(batch: dict[str, Any], margins: list[float]) -> list[TokenGroup]:
 
 def own_gradient(learner: Learner, split: Split) -> tuple[float, dict[str, torch.Tensor]]:
     _, loss = learner.loss(split, range(len(split)))
-    mean = loss.per_edge.mean()
+    mean = loss.terms.sum() / loss.weights.sum()
     mean.backward()  # type: ignore[no-untyped-call]
     return float(mean), {n: p.grad for n, p in learner.model.named_parameters() if p.grad is not None}
 
@@ -74,15 +77,19 @@ def assert_equal(trainer: Any, batch: dict[str, Any], ours: tuple[float, dict[st
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("name", "loss_type", "options"),
     [
-        {"loss_type": "sigmoid"},
-        {"loss_type": "sigmoid", "beta": 0.3},
-        {"loss_type": "hinge"},
-        {"loss_type": "ipo"},
+        ("dpo", "sigmoid", {}),
+        ("dpo", "sigmoid", {"beta": 0.3}),
+        ("hinge", "hinge", {}),
+        ("ipo", "ipo", {}),
+        ("robust", "robust", {"label_smoothing": 0.2}),
+        ("dpo_norm", "sigmoid_norm", {"beta": 2.0}),
     ],
 )
-def test_dpo_equals_trl(folder: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_losses_against_a_reference_equal_trl(
+    folder: Path, tmp_path: Path, name: str, loss_type: str, options: dict[str, Any]
+) -> None:
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
@@ -90,7 +97,7 @@ def test_dpo_equals_trl(folder: Path, tmp_path: Path, options: dict[str, Any]) -
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.02)
-    trl_options = {**options, "loss_type": [options["loss_type"]]}
+    trl_options = {"beta": 0.1, **options, "loss_type": [loss_type]}
     trainer = DPOTrainer(
         model=policy,
         ref_model=reference,
@@ -105,9 +112,9 @@ def test_dpo_equals_trl(folder: Path, tmp_path: Path, options: dict[str, Any]) -
     assert values is not None
     own = loading.load_model(folder, "policy", packed=True, device=CPU)
     own.load_state_dict(policy.state_dict())
-    config = plain_config("dpo", objective_options=options)
+    config = plain_config(name, objective_options=options)
     split = Split(groups, [tuple(pair.tolist()) for pair in values.view(-1, 2)])
-    assert_equal(trainer, batch, own_gradient(Learner(own, objectives()["dpo"], config, "segments"), split))
+    assert_equal(trainer, batch, own_gradient(Learner(own, OBJECTIVES[name], config, "segments"), split))
 
 
 @pytest.mark.parametrize(("centring", "margins"), [(0.0, False), (0.01, False), (0.01, True)])
@@ -129,4 +136,33 @@ def test_bt_equals_trl(folder: Path, tmp_path: Path, centring: float, margins: b
     config = plain_config("bt", objective_options={"centring": centring})
     drawn = batch["margin"].tolist() if margins else [0.0] * 6
     split = Split(groups_of(batch, drawn))
-    assert_equal(trainer, dict(batch), own_gradient(Learner(own, objectives()["bt"], config, "segments"), split))
+    assert_equal(trainer, dict(batch), own_gradient(Learner(own, OBJECTIVES["bt"], config, "segments"), split))
+
+
+def apart() -> tuple[Inputs, torch.Tensor, torch.Tensor]:
+    """Pairs, and the mean log-probability per token of their chosen and rejected completions."""
+    case = pairs(**certain())
+    assert case.logps is not None
+    assert case.scored is not None
+    means = (case.logps / case.scored).float()
+    return case, means[0::2], means[1::2]
+
+
+def test_simpo_equals_trl() -> None:
+    from trl.experimental.cpo import CPOTrainer
+
+    case, chosen, rejected = apart()
+    numbers = {"alpha": 0.0, "beta": 2.5, "loss_type": "simpo", "simpo_gamma": 0.8, "label_smoothing": 0.0}
+    trainer: Any = SimpleNamespace(**numbers, accelerator=SimpleNamespace(device=CPU))
+    theirs = CPOTrainer.cpo_loss(trainer, chosen, rejected)[0]
+    torch.testing.assert_close(run("simpo", case, beta=2.5, target_margin=0.8).terms.float(), theirs)
+
+
+def test_orpo_equals_trl() -> None:
+    """The odds ratio is TRL's; its imitation term also counts the prompt's tokens, ours the completion's alone."""
+    from trl.experimental.orpo import ORPOTrainer
+
+    case, chosen, rejected = apart()
+    trainer: Any = SimpleNamespace(beta=0.3, accelerator=SimpleNamespace(device=CPU))
+    odds = ORPOTrainer.odds_ratio_loss(trainer, chosen, rejected)[0]
+    torch.testing.assert_close(run("orpo", case, beta=0.3).terms.float(), -chosen - odds)

@@ -73,7 +73,8 @@ def test_the_same_key_starts_one_run_and_another_wish_under_it_is_a_conflict(ver
         ({"config": {"epochs": "many"}}, "config.epochs"),
         ({"config": {"base_model": "/etc"}}, "config.base_model"),
         ({"config": {"data": {}}}, "config.data"),
-        ({"config": {"objective_options": {"beta": 0}}}, "config.objective_options.beta"),
+        ({"objective": "dpo", "config": {"objective_options": {"beta": 0.0}}}, "config.objective_options.beta"),
+        ({"config": {"objective_options": {"beta": 0.1}}}, "config.objective_options"),
     ],
 )
 def test_a_wish_that_is_not_right_is_refused_at_its_field(version: Any, cast: Any, wish: Any, field: str) -> None:

@@ -20,6 +20,7 @@ from tests.conftest import make_cast
 from tests.training.frozen import QUICK, freeze_planted, install_quick_base
 from training import services, tasks  # noqa: F401 - registers the handler
 from training.models import Metric, Run, RunState, TrainedModel
+from training.objectives.catalogue import OBJECTIVES
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
@@ -204,9 +205,9 @@ def test_a_stale_process_is_ended_before_another_writes_the_same_folder(settings
 
 def test_rows_that_cannot_be_read_fail_the_run_with_the_engines_sentence(settings: Any) -> None:
     run = new_run(settings)
-    from training.data import preference_files
+    from training.data import data_files
 
-    path = Path(preference_files(run.version)["train"][0])
+    path = Path(data_files(run.version, OBJECTIVES["bt"])["train"][0])
     path.write_text('{"prompt": 3}\n')
     jobs.run(run.job_id)
     run.refresh_from_db()

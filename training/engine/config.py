@@ -4,10 +4,20 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from training.engine.errors import RunError
 from training.engine.files import sha256_file, sha256_json
+from training.objectives.catalogue import OBJECTIVES, Objective, Reader
+from training.objectives.options import ObjectiveOptions
 
 # Fields that change how a run is watched or stored but not the weights it ends with.
 # Models and data are told apart by their content instead of their place.
@@ -23,18 +33,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class ObjectiveOptions(_Strict):
-    """Numbers that the objectives read; each objective ignores those that are not its own."""
-
-    beta: float = Field(0.1, gt=0, le=100)
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
-    centring: float = Field(0.0, ge=0, le=100)
-    margin_scale: float = Field(0.0, ge=0, le=100)
-    loss_type: Literal["sigmoid", "hinge", "ipo"] = "sigmoid"
-
-
 class DataFiles(_Strict):
-    """Absolute paths of JSONL or Parquet files, by split."""
+    """Absolute paths of JSONL or Parquet files, by split, and the shape of their rows."""
+
+    shape: str = "preference"
 
     train: list[str] = Field(min_length=1)
     test: list[str] = []
@@ -57,8 +59,8 @@ class RunConfig(_Strict):
     """The whole of `run.json`."""
 
     schema_version: Literal[1] = Field(alias="schema")
-    objective: Literal["bt", "dpo"]
-    objective_options: ObjectiveOptions = Field(default_factory=lambda: ObjectiveOptions.model_validate({}))
+    objective: str
+    objective_options: ObjectiveOptions = Field(default_factory=dict, validate_default=True)  # type: ignore[arg-type]
     base_model: str
     reference_model: str | None = None
     data: DataFiles
@@ -83,6 +85,20 @@ class RunConfig(_Strict):
     threads: Positive | None = None
     reference_cache: str | None = None
 
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in OBJECTIVES:
+            raise ValueError(f"choose one of {', '.join(OBJECTIVES)}")
+        return value
+
+    @field_validator("objective_options", mode="before")
+    @classmethod
+    def _its_own(cls, value: Any, info: ValidationInfo) -> Any:
+        """The objective's defaults under what is given; what is no option of the objective is refused."""
+        objective = OBJECTIVES.get(info.data.get("objective", ""))
+        return objective.filled(value) if objective and isinstance(value, dict) else value
+
     @field_validator("warmup_steps")
     @classmethod
     def _whole_or_fraction(cls, value: float) -> float:
@@ -96,9 +112,22 @@ class RunConfig(_Strict):
             raise ValueError("max_prompt_length must be smaller than max_length, or no completion fits")
         if self.max_length > 2 * self.tokens_per_batch:
             raise ValueError("tokens_per_batch must be at least half of max_length, or a long row fits no batch")
-        if self.objective != "dpo" and self.reference_model is not None:
-            raise ValueError("reference_model is only read by the objective dpo")
+        if self.data.shape not in self.taught.consumes:
+            shapes = ", ".join(self.taught.consumes)
+            raise ValueError(f"{self.objective} does not read data of the shape {self.data.shape}; it reads {shapes}")
+        if self.reference_model is not None and "ref_logps" not in self.taught.needs:
+            raise ValueError(f"reference_model is not read by the objective {self.objective}")
         return self
+
+    @property
+    def taught(self) -> Objective:
+        """The objective."""
+        return OBJECTIVES[self.objective]
+
+    @property
+    def reader(self) -> Reader:
+        """How the rows of the data are read."""
+        return self.taught.consumes[self.data.shape]
 
     def warmup(self, total_steps: int) -> int:
         """Number of warm-up steps of a run of `total_steps`."""

@@ -18,19 +18,19 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Numbers per completion, [R] each; the one that the model's head does not give is None."""
+    """`logps` [R], `scores` [R, K] of K heads; the one that the model's head does not give is None."""
 
     logps: Tensor | None
     scores: Tensor | None
 
 
 def run_model(model: "PreTrainedModel", batch: Batch, precision: Precision = "fp32") -> Outputs:
-    """Summed log-probability of each completion (language model), or its score (reward model), in float32."""
+    """Summed log-probability of each completion (language model), or its scores (reward model), in float32."""
     with casting(model.device, precision):
         hidden = hidden_states(model, batch)
         score = getattr(model, "score", None)
         if score is not None:
-            scores: Tensor = score(hidden.index_select(0, batch.last)).squeeze(-1)
+            scores: Tensor = score(hidden.index_select(0, batch.last))
             return Outputs(None, scores.float())
         return Outputs(_logps(model, hidden, batch, precision), None)
 

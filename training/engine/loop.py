@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from training.engine import checkpoint as checkpoints
 from training.engine import params
@@ -17,11 +16,13 @@ from training.engine.checkpoint import Checkpoint
 from training.engine.config import RunConfig
 from training.engine.errors import CancelledError, RunError
 from training.engine.forward import run_model
-from training.engine.pack import Batch, edge_groups, make_batch
+from training.engine.pack import Batch, make_batch
 from training.engine.pack import Path as AttentionPath
 from training.engine.progress import Progress, Stop
 from training.engine.tokens import TokenGroup
-from training.objectives.registry import Inputs, Loss, Objective
+from training.objectives.catalogue import Objective
+from training.objectives.registry import FUNCTIONS
+from training.objectives.terms import Inputs, Loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -56,8 +57,15 @@ class Learner:
         if split.references is not None:
             values = [value for index in indices for value in split.references[index]]
             references = torch.tensor(values, dtype=torch.float32, device=self.model.device)
-        inputs = Inputs(batch.edges, outputs.scores, outputs.logps, references, batch.scored)
-        return batch, self.objective.function(inputs, self.config.objective_options)
+        inputs = Inputs(
+            edges=batch.edges,
+            completions=batch.completions,
+            scores=outputs.scores,
+            logps=outputs.logps,
+            ref_logps=references,
+            scored=batch.scored,
+        )
+        return batch, FUNCTIONS[self.objective.name](inputs, self.config.objective_options)
 
 
 @dataclass(slots=True)
@@ -78,8 +86,8 @@ class Tally:
         edges = batch.edges
         left, right = loss.rewards[edges.left], loss.rewards[edges.right]
         lean = torch.sign(edges.probability - 0.5)
-        self.loss += float(loss.per_edge.detach().sum())
-        self.weight += float(edges.weight.sum())
+        self.loss += float(loss.terms.detach().sum())
+        self.weight += float(loss.weights.sum())
         self.chosen += float(left.sum())
         self.rejected += float(right.sum())
         self.correct += float((lean.abs() * (1 + lean * torch.sign(left - right)) / 2).sum())
@@ -88,10 +96,12 @@ class Tally:
         self.tokens += batch.tokens
 
     def means(self) -> dict[str, float]:
-        """Loss, accuracy, margin and rewards."""
-        edges = max(1, self.edges)
-        return {
-            "loss": self.loss / self.weight if self.weight else 0.0,
+        """Loss; and accuracy, margin and rewards where there are preferences."""
+        loss = {"loss": self.loss / self.weight if self.weight else 0.0}
+        if not self.edges:
+            return loss
+        edges = self.edges
+        return loss | {
             "accuracy": self.correct / self.decided if self.decided else 0.5,
             "margin": (self.chosen - self.rejected) / edges,
             "reward_chosen": self.chosen / edges,
@@ -225,14 +235,15 @@ class Trainer:
 
     def _gradients(self, micro_batches: list[list[int]]) -> Tally:
         """Gradients of (sum of losses / sum of weights) over the whole step, so that accumulating changes nothing."""
-        flat = [index for indices in micro_batches for index in indices]
-        total = sum(edge.weight for index in flat for edge in self.train.groups[index].preferences)
         tally = Tally()
         for indices in micro_batches:
             batch, loss = self.learner.loss(self.train, indices)
-            _refuse_non_finite(batch, loss.per_edge)
-            (loss.per_edge.sum() / (total or 1.0)).backward()  # type: ignore[no-untyped-call]
+            _refuse_non_finite(batch, loss)
+            loss.terms.sum().backward()  # type: ignore[no-untyped-call]
             tally.add(batch, loss)
+        for parameter in self.learner.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= tally.weight or 1.0
         return tally
 
     def _set_rate(self) -> float:
@@ -285,7 +296,7 @@ def evaluate(
     for indices in fill(order, split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"):
         with torch.inference_mode():
             batch, loss = learner.loss(split, indices)
-        _refuse_non_finite(batch, loss.per_edge)
+        _refuse_non_finite(batch, loss)
         tally.add(batch, loss)
         values = iter(loss.rewards.tolist())
         rewards += [tuple(next(values) for _ in group.completions) for group in batch.groups]
@@ -293,9 +304,8 @@ def evaluate(
     return tally, rewards
 
 
-def _refuse_non_finite(batch: Batch, per_edge: Tensor) -> None:
-    finite = torch.isfinite(per_edge)
+def _refuse_non_finite(batch: Batch, loss: Loss) -> None:
+    finite = torch.isfinite(loss.terms)
     if not bool(finite.all()):
-        owners = edge_groups(batch.groups)
-        rows = [owners[number].id for number in (~finite).nonzero().flatten().tolist()]
+        rows = [batch.groups[number].id for number in sorted(set(loss.groups[~finite].tolist()))]
         raise RunError(f"The loss is not finite (rows {', '.join(rows[:3])}).", rows)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from training.engine.attention import Implementation, Tree
+from training.engine.records import Label
 from training.engine.tokens import TokenGroup
 
 Path = Literal["segments", "dense", "flex", "padded"]
@@ -23,6 +24,17 @@ class Edges:
     weight: Tensor
     margin: Tensor
     probability: Tensor
+    group: Tensor
+
+
+@dataclass(frozen=True)
+class Completions:
+    """What was said of the completions of a batch, flat arrays [R], see `records.Label`; and the group of each."""
+
+    group: Tensor
+    rank: Tensor
+    gain: Tensor
+    weight: Tensor
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ class Batch:
     last: Tensor
     scored: Tensor
     edges: Edges
+    completions: Completions
     tokens: int
 
 
@@ -153,6 +166,7 @@ def _batch(
         last=last,
         scored=scored,
         edges=make_edges(groups, device),
+        completions=make_completions(groups, device),
         tokens=tokens,
     )
 
@@ -161,22 +175,33 @@ def make_edges(groups: Sequence[TokenGroup], device: torch.device) -> Edges:
     """All preferences of the groups, with completions numbered through the batch."""
     starts = [0, *accumulate(len(group.completions) for group in groups)]
     edges = [(start, edge) for start, group in zip(starts, groups, strict=False) for edge in group.preferences]
-
-    def floats(values: list[float]) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=device)
-
     return Edges(
-        left=torch.tensor([start + edge.left for start, edge in edges], dtype=torch.long, device=device),
-        right=torch.tensor([start + edge.right for start, edge in edges], dtype=torch.long, device=device),
-        weight=floats([edge.weight for _, edge in edges]),
-        margin=floats([edge.margin for _, edge in edges]),
-        probability=floats([edge.probability for _, edge in edges]),
+        left=_whole([start + edge.left for start, edge in edges], device),
+        right=_whole([start + edge.right for start, edge in edges], device),
+        weight=_real([edge.weight for _, edge in edges], device),
+        margin=_real([edge.margin for _, edge in edges], device),
+        probability=_real([edge.probability for _, edge in edges], device),
+        group=_whole([number for number, group in enumerate(groups) for _ in group.preferences], device),
     )
 
 
-def edge_groups(groups: Sequence[TokenGroup]) -> list[TokenGroup]:
-    """The group of each edge, in the order of `make_edges`."""
-    return [group for group in groups for _ in group.preferences]
+def make_completions(groups: Sequence[TokenGroup], device: torch.device) -> Completions:
+    """What was said of each completion of the groups; a group without labels says nothing of its completions."""
+    labels = [label for group in groups for label in group.labels or [Label()] * len(group.completions)]
+    return Completions(
+        group=_whole([number for number, group in enumerate(groups) for _ in group.completions], device),
+        rank=_whole([label.rank for label in labels], device),
+        gain=_real([label.gain for label in labels], device),
+        weight=_real([label.weight for label in labels], device),
+    )
+
+
+def _whole(values: list[int], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.long, device=device)
+
+
+def _real(values: list[float], device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def _row(values: list[int], device: torch.device) -> Tensor:

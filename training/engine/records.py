@@ -1,20 +1,18 @@
-"""Rows of a data file → groups: one prompt, its completions, and what was preferred over what."""
+"""A group: one prompt, its completions, and what was said of them. And the rows of the files that they come from."""
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from training.engine.errors import RunError
-from training.engine.files import sha256_json
 
 Message = dict[str, str]
 Text = str | tuple[Message, ...]
 
 _ROLES = {"system", "user", "assistant", "tool", "developer"}
-_SHOWN_ERRORS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +31,24 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """What was said of one completion.
+
+    `rank` is its place from 1 (equal for a tie, 0 for none); `gain` in [0, 1] is how good it is (1 the best; of an
+    unpaired completion 1 for good and 0 for bad); `weight` multiplies the loss.
+    """
+
+    rank: int = 0
+    gain: float = 0.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
-    """One prompt, its completions and the preferences between them."""
+    """One prompt, its completions, the preferences between them and what was said of each (nothing where empty).
+
+    `unusable` says why the row has nothing to learn from, if so.
+    """
 
     id: str
     prompt_id: str
@@ -42,30 +56,12 @@ class Group:
     prompt: Text
     completions: tuple[Text, ...]
     preferences: tuple[Preference, ...]
+    labels: tuple[Label, ...] = ()
+    unusable: str = ""
 
 
-def read_groups(paths: Sequence[str], *, margin_scale: float = 0.0) -> list[Group]:
-    """Groups of all rows of the files, in order.
-
-    A row's margin is its `margin`, or else `margin_scale` × |strength|. P(chosen better) is its `soft_label`, or
-    else 1/2 where the strength is 0 (a tie), else 1.
-    Raises RunError naming the rows that cannot be read.
-    """
-    groups: list[Group] = []
-    faults: list[tuple[str, str]] = []
-    for path in paths:
-        for place, row in _rows(Path(path)):
-            try:
-                groups.append(_group(row, place, margin_scale))
-            except ValueError as error:
-                faults.append((place, str(error)))
-    if faults:
-        first = "; ".join(f"{place}: {reason}" for place, reason in faults[:3])
-        raise RunError(f"{len(faults)} rows cannot be read: {first}.", [place for place, _ in faults[:_SHOWN_ERRORS]])
-    return groups
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+def file_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """`(place, decoded row)` of each row of a JSONL or Parquet file; a line that is no JSON gives None."""
     if path.suffix == ".parquet":
         yield from _parquet_rows(path)
         return
@@ -79,7 +75,7 @@ def _parse(line: bytes) -> Any:
     try:
         return json.loads(line)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
-        return None  # reported with its place by _group
+        return None  # reported with its place by its reader
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -97,32 +93,8 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise RunError(f"{path.name} is not a readable Parquet file: {error}.") from error
 
 
-def _group(row: Any, place: str, margin_scale: float) -> Group:
-    if not isinstance(row, dict):
-        raise ValueError("is not a JSON object")
-    prompt = _text(row, "prompt")
-    strength = _number(row, "strength")
-    soft = _number(row, "soft_label", low=0, high=1)
-    margin = _number(row, "margin", low=0)
-    weight = _number(row, "weight", low=0)
-    preference = Preference(
-        left=0,
-        right=1,
-        weight=1.0 if weight is None else weight,
-        margin=margin_scale * abs(strength or 0.0) if margin is None else margin,
-        probability=soft if soft is not None else (0.5 if strength == 0 else 1.0),
-    )
-    return Group(
-        id=str(row.get("id") or place),
-        prompt_id=str(row.get("prompt_id") or sha256_json(prompt)),
-        source=str(row.get("source") or "unknown"),
-        prompt=prompt,
-        completions=(_text(row, "chosen"), _text(row, "rejected")),
-        preferences=(preference,),
-    )
-
-
-def _text(row: dict[str, Any], field: str) -> Text:
+def text_of(row: dict[str, Any], field: str) -> Text:
+    """The text or chat messages of a field. Raises ValueError where it is neither."""
     value = row.get(field)
     if isinstance(value, str):
         _encodable(value, field)
@@ -149,7 +121,8 @@ def _encodable(value: str, field: str) -> None:
         raise ValueError(f"{field} has a lone surrogate") from None
 
 
-def _number(row: dict[str, Any], field: str, low: float = -math.inf, high: float = math.inf) -> float | None:
+def number_of(row: dict[str, Any], field: str, low: float = -math.inf, high: float = math.inf) -> float | None:
+    """The number of a field, None where it has none. Raises ValueError for what is no number of the range."""
     value = row.get(field)
     if value is None:
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from training.engine.errors import RunError
-from training.engine.records import Group, Preference
+from training.engine.records import Group, Label, Preference
 from training.engine.render import Rendered, Renderer, encode_all
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class TokenGroup:
     prompt: tuple[int, ...]
     completions: tuple[tuple[int, ...], ...]
     preferences: tuple[Preference, ...]
+    labels: tuple[Label, ...] = ()
 
     @property
     def shared(self) -> int:
@@ -96,9 +97,13 @@ def tokenise(
 
     Raises RunError where `long_rows` is `error` and a row is too long.
     """
-    renderer = Renderer(tokenizer)
+    renderer, report = Renderer(tokenizer), Report(rows=len(groups))
+    for group in groups:
+        if group.unusable:
+            report.dropped.setdefault(group.unusable, []).append(group.id)
+    groups = [group for group in groups if not group.unusable]
     rendered = [renderer.render(group) for group in groups]
-    report = Report(rows=len(groups), rendered=_first_rows(groups, rendered))
+    report.rendered = _first_rows(groups, rendered)
     kept: list[TokenGroup] = []
     for tokens, moved in _encoded(groups, rendered, tokenizer):
         if moved:
@@ -155,7 +160,16 @@ def _encoded(
                 moved = True
                 completions.append(tuple(encode_all(tokenizer, [part])[0]))
         start = _one_bos(prompt, tokenizer, add=add_bos)
-        yield TokenGroup(group.id, group.prompt_id, group.source, start, tuple(completions), group.preferences), moved
+        whole_group = TokenGroup(
+            id=group.id,
+            prompt_id=group.prompt_id,
+            source=group.source,
+            prompt=start,
+            completions=tuple(completions),
+            preferences=group.preferences,
+            labels=group.labels,
+        )
+        yield whole_group, moved
 
 
 def _fit(group: TokenGroup, lengths: Lengths, bos: int | None, report: Report) -> TokenGroup | None:

@@ -59,7 +59,7 @@ def score_groups(model: "PreTrainedModel", groups: Sequence[TokenGroup], budget:
             values = run_model(model, batch).scores
         if values is None:
             raise ValueError("The model has no score head.")
-        flat = iter(values.tolist())
+        flat = iter(values[:, 0].tolist())
         scores += [[next(flat) for _ in group.completions] for group in batch.groups]
     return scores
 

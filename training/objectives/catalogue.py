@@ -1,0 +1,147 @@
+"""What there is to learn by: each objective's name, what it reads of the model, the data it takes, its options.
+
+Nothing here needs torch, so that pages and the API can offer objectives without loading it; the losses themselves are
+in `registry`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Need = Literal["scores", "logps", "ref_logps", "divergence"]
+Reader = Literal["pair", "ranking", "ratings", "unpaired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A training loss with the data that it takes.
+
+    `consumes` names shapes of a dataset version, best first, each with how its rows are read; `lacking` says what a
+    version without them lacks. `defaults` holds its options, by name, with their values unless a run says otherwise.
+    """
+
+    name: str
+    title: str
+    summary: str
+    needs: frozenset[Need]
+    consumes: Mapping[str, Reader]
+    lacking: str
+    loss: str
+    source: str
+    defaults: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def makes(self) -> Literal["reward-model", "policy"]:
+        """What a run makes."""
+        return "reward-model" if "scores" in self.needs else "policy"
+
+    def filled(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Its options as a run gives them, with its own defaults. Raises ValueError for one that it does not read."""
+        foreign = [name for name in given if name not in self.defaults]
+        if foreign:
+            known = f"it reads {', '.join(self.defaults)}" if self.defaults else "it reads none"
+            raise ValueError(f"{self.name} has no option {', '.join(foreign)}; {known}")
+        return {**self.defaults, **given}
+
+
+_PAIRS: Mapping[str, Reader] = {"preference-conversational": "pair", "preference": "pair", "ranked": "ranking"}
+_LISTS: Mapping[str, Reader] = {"ranked": "ranking", "ratings": "ratings"}
+_NO_PAIRS = "no preferences to train on; freeze one in the shape preference or ranked"
+_SCORES: frozenset[Need] = frozenset({"scores"})
+_POLICY: frozenset[Need] = frozenset({"logps"})
+_AGAINST_REFERENCE: frozenset[Need] = frozenset({"logps", "ref_logps"})
+
+
+def _pairwise(
+    name: str, title: str, summary: str, needs: frozenset[Need], loss: str, source: str, **defaults: float
+) -> Objective:
+    return Objective(name, title, summary, needs, _PAIRS, _NO_PAIRS, loss, source, defaults)
+
+
+_ALL = (
+    _pairwise(
+        "bt",
+        "Reward model (Bradley–Terry)",
+        "Scores completions, so that the preferred one of a pair scores higher. Ties pull scores together.",
+        _SCORES,
+        "−p log σ(d − m) − (1 − p) log σ(−d − m) + c (r_a + r_b)², d = r_a − r_b",
+        "arXiv:2307.09288, arXiv:2312.09244",
+        label_smoothing=0.0,
+        margin_scale=0.0,
+        centring=0.0,
+    ),
+    _pairwise(
+        "dpo",
+        "Policy (DPO)",
+        "Writes what was preferred, held to the policy it started from.",
+        _AGAINST_REFERENCE,
+        "−p log σ(h) − (1 − p) log σ(−h), h = β (ρ_a − ρ_b)",
+        "arXiv:2305.18290",
+        beta=0.1,
+        label_smoothing=0.0,
+    ),
+    _pairwise(
+        "ipo",
+        "Policy (IPO)",
+        "Stops pulling a pair apart once it is far enough apart; for labels without noise.",
+        _AGAINST_REFERENCE,
+        "p (a − 1/2β)² + (1 − p) (a + 1/2β)², a = ρ_a/|a| − ρ_b/|b|",
+        "arXiv:2310.12036",
+        beta=0.1,
+        label_smoothing=0.0,
+    ),
+    _pairwise(
+        "hinge",
+        "Policy (hinge)",
+        "Learns only from pairs that are not yet clearly apart.",
+        _AGAINST_REFERENCE,
+        "p max(0, 1 − h) + (1 − p) max(0, 1 + h)",
+        "arXiv:2305.10425",
+        beta=0.1,
+        label_smoothing=0.0,
+    ),
+    _pairwise(
+        "robust",
+        "Policy (robust DPO)",
+        "Takes the chance that a label is wrong out of the loss: pair by pair where annotators differ.",
+        _AGAINST_REFERENCE,
+        "(p L₊ − (1 − p) L₋) / q weighted by q², q = 2p − 1, L± = −log σ(±h)",
+        "arXiv:2403.00409",
+        beta=0.1,
+        label_smoothing=0.0,
+    ),
+    _pairwise(
+        "dpo_norm",
+        "Policy (DPO, length-normalised)",
+        "DPO on rewards per token, so that long completions do not win by their length.",
+        _AGAINST_REFERENCE,
+        "as dpo with h = β (ρ_a/|a| − ρ_b/|b|)",
+        "arXiv:2411.15124",
+        beta=5.0,
+        label_smoothing=0.0,
+    ),
+    _pairwise(
+        "simpo",
+        "Policy (SimPO)",
+        "Rewards the mean log-probability per token and needs no reference policy.",
+        _POLICY,
+        "−p log σ(h − γ) − (1 − p) log σ(−h − γ), h = β (log π(a)/|a| − log π(b)/|b|)",
+        "arXiv:2405.14734",
+        beta=2.0,
+        target_margin=1.0,
+        label_smoothing=0.0,
+    ),
+    _pairwise(
+        "orpo",
+        "Policy (ORPO)",
+        "Imitates the chosen completion and lowers the odds of the rejected one, without a reference policy.",
+        _POLICY,
+        "p (ℓ_a − β log σ(o)) + (1 − p) (ℓ_b − β log σ(−o)), o = log odds(a) − log odds(b), ℓ = −log π per token",
+        "arXiv:2403.07691",
+        beta=0.1,
+        label_smoothing=0.0,
+    ),
+)
+
+OBJECTIVES: Mapping[str, Objective] = {objective.name: objective for objective in _ALL}
+READ_SHAPES = frozenset(shape for objective in _ALL for shape in objective.consumes)

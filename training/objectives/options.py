@@ -1,0 +1,54 @@
+"""The numbers that objectives read: what each means, its range, and what it is unless a run says otherwise."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ObjectiveOptions(BaseModel):
+    """All options of all objectives; `catalogue.Objective.options` says which of them an objective reads."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    beta: float = Field(
+        0.1,
+        gt=0,
+        le=100,
+        title="Beta",
+        description="How strongly the model is held back: smaller moves further from the reference policy. For ORPO "
+        "the weight of its odds ratio.",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, title="Label smoothing", description="The share of labels that you expect to be wrong."
+    )
+    margin_scale: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        title="Margin scale",
+        description="How far apart the scores of a pair must be, per step of its strength.",
+    )
+    centring: float = Field(
+        0.0, ge=0, le=100, title="Centring", description="How strongly scores are kept near zero; 0.01 is usual."
+    )
+    target_margin: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        title="Target margin",
+        description="How far the chosen completion's reward must lead.",
+    )
+    desirable_weight: float = Field(
+        1.0, ge=0, le=100, title="Weight of good", description="How much a completion labelled good counts."
+    )
+    undesirable_weight: float = Field(
+        1.0, ge=0, le=100, title="Weight of bad", description="How much a completion labelled bad counts."
+    )
+    sft_weight: float = Field(
+        0.05,
+        ge=0,
+        le=100,
+        title="Weight of imitation",
+        description="How much imitating the best completion counts beside the ranking.",
+    )
+
+
+OPTION_NAMES = tuple(ObjectiveOptions.model_fields)
