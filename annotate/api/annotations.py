@@ -31,6 +31,7 @@ class AnnotationSerializer(serializers.ModelSerializer[Annotation]):
     annotator = public_id("annotator.public_id")
     annotator_name = serializers.CharField(source="annotator.pseudonym", read_only=True)
     guideline = serializers.IntegerField(source="guideline.number", read_only=True, default=None, allow_null=True)
+    assignment = serializers.UUIDField(source="assignment.public_id", read_only=True, default=None, allow_null=True)
     answers = serializers.DictField(child=serializers.JSONField(), read_only=True)
     details = serializers.DictField(child=serializers.JSONField(), read_only=True)
     order = serializers.ListField(child=serializers.IntegerField(), read_only=True)
@@ -44,6 +45,7 @@ class AnnotationSerializer(serializers.ModelSerializer[Annotation]):
             "external_id",
             "annotator",
             "annotator_name",
+            "assignment",
             "source",
             "answers",
             "details",
@@ -90,7 +92,7 @@ class AnnotationFilter(django_filters.FilterSet):
 
 class AnnotationView(ProjectView):
     serializer_class = AnnotationSerializer
-    queryset = Annotation.objects.select_related("task", "instance", "annotator", "guideline")
+    queryset = Annotation.objects.select_related("task", "instance", "annotator", "guideline", "assignment")
     project_path = "task__project"
 
 

@@ -21,9 +21,10 @@ from feedback.models import (
     FlagAction,
     Instance,
 )
-from feedback.services import adjudicating, flagging
+from feedback.services import adjudicating, flagging, queue
 
 from .fields import Empty, TextField, public_id
+from .idempotency import once
 from .permissions import Need
 from .views import ProjectView
 
@@ -120,6 +121,68 @@ class AdjudicationUndo(AdjudicationView):
         return self.shown(self.get_queryset().get(pk=row.pk))
 
 
+class LoanSerializer(serializers.ModelSerializer[Assignment]):
+    """Whom an instance was lent to, and what became of it. ``reason`` and ``comment`` say why it was handed back."""
+
+    id = public_id()
+    instance = public_id("instance.public_id")  # type: ignore[assignment]
+    annotator = public_id("annotator.public_id")
+    annotator_name = serializers.CharField(source="annotator.pseudonym", read_only=True)
+
+    class Meta:
+        model = Assignment
+        fields = (
+            "id",
+            "instance",
+            "annotator",
+            "annotator_name",
+            "state",
+            "reason",
+            "comment",
+            "lease_expires_at",
+            "created_at",
+            "ended_at",
+        )
+        read_only_fields = fields
+
+
+class LoanView(ProjectView):
+    queryset = Assignment.objects.select_related("task__project", "instance", "annotator")
+    project_path = "task__project"
+    serializer_class = LoanSerializer
+
+
+@extend_schema_view(get=extend_schema(operation_id="loans_list"))
+class Loans(LoanView):
+    """The assignments of one instance, newest first."""
+
+    needs: ClassVar = {"GET": Need("read", "review")}
+
+    def get(self, request: Request, project: Any, instance: UUID) -> Response:
+        row = get_object_or_404(Instance.objects.filter(task__project=self.project), public_id=instance)
+        return self.listed(self.get_queryset().filter(instance=row))
+
+
+class RequeueBody(serializers.Serializer[Any]):
+    reason = TextField(max_length=4000, help_text="Why somebody else is to do it; kept beside the assignment.")
+
+
+class AssignmentRequeue(LoanView):
+    needs: ClassVar = {"POST": Need("write", "review")}
+    idempotent = True
+
+    @extend_schema(operation_id="assignments_requeue", request=RequeueBody, responses=LoanSerializer)
+    @once
+    def post(self, request: Request, project: Any, assignment: UUID) -> Response:
+        """Give the instance to somebody else: what this person was lent or answered is kept, and no longer counts.
+
+        A 409 where there is nothing to take back: it was skipped, flagged, has expired or was requeued before.
+        """
+        row = get_object_or_404(self.get_queryset(), public_id=assignment)
+        queue.requeue(row, reason=self.checked(request, RequeueBody)["reason"], actor=self.user)
+        return self.shown(self.get_queryset().get(pk=row.pk))
+
+
 class FlagBody(serializers.Serializer[Any]):
     action = serializers.ChoiceField(choices=FlagAction.choices)
     note = TextField(max_length=4000, required=False, allow_blank=True, default="")
@@ -133,7 +196,7 @@ class FlagDecisionSerializer(serializers.Serializer[Any]):
 
 
 class FlagDecide(ProjectView):
-    """A flag is a flagged assignment: ``assignments/?state=flagged``."""
+    """A flag is a flagged assignment of an instance: ``instances/<id>/assignments/``."""
 
     needs: ClassVar = {"POST": Need("write", "review")}
     queryset = Assignment.objects.filter(state=AssignmentState.FLAGGED).select_related("task__project", "instance")

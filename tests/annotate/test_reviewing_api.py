@@ -10,10 +10,10 @@ from django.db.models import Value
 from django.db.models.functions import Concat
 from django.urls import reverse
 
-from feedback.models import Adjudication, Comment
-from feedback.services import queue
+from feedback.models import Adjudication, Annotation, AuditEvent, Comment
+from feedback.services import people, queue, tasks
 from tests.annotate.test_instances_pages import say
-from tests.conftest import Cast
+from tests.conftest import QUESTIONS, Cast
 
 pytestmark = pytest.mark.django_db
 
@@ -143,6 +143,34 @@ def test_decisions(cast: Cast, api: Any) -> None:
     anew = client.send("POST", decisions, body | {"answers": {"overall": {"value": "tie"}}})
     assert anew.json()["took"] is None
     assert Adjudication.objects.count() == 2
+
+
+def test_an_instance_is_given_to_somebody_else_once(cast: Cast, api: Any) -> None:
+    lent = queue.next_assignment(cast.task, cast.annotator)
+    queue.submit(lent, submission_id=uuid4(), answers={"overall": {"value": "tie"}}, active_ms=0)
+    client = api(cast.reviewer)
+    (told,) = client.send("GET", path(cast, f"annotations/?instance={lent.instance.public_id}")).json()["results"]
+    assert told["assignment"] == str(lent.public_id)
+    requeue, body = path(cast, f"assignments/{lent.public_id}/requeue/"), {"reason": "Too quick"}
+    assert client.send("POST", requeue, {"reason": " "}).status_code == 422
+    assert client.send("POST", requeue, {}).status_code == 422
+    for who, status in ((cast.viewer, 403), (cast.annotator, 403), (cast.outsider, 404)):
+        assert api(who).send("POST", requeue, body).status_code == status
+    first, again = (client.send("POST", requeue, body, **{"Idempotency-Key": "k1"}) for _ in range(2))
+    assert (first.status_code, first.json()["state"], first.json()["comment"]) == (200, "requeued", "Too quick")
+    assert again.json() == first.json()
+    assert client.send("POST", requeue, body).json()["code"] == "wrong-state"
+    assert AuditEvent.objects.filter(action="assignment.requeue").count() == 1
+    lent.instance.refresh_from_db()
+    assert (lent.instance.open_slots, Annotation.objects.get().state) == (1, "withdrawn")
+    loans = path(cast, f"instances/{lent.instance.public_id}/assignments/")
+    assert [(one["id"], one["state"]) for one in client.send("GET", loans).json()["results"]] == [
+        (str(lent.public_id), "requeued")
+    ]
+    assert api(cast.annotator).send("GET", loans).status_code == 403
+    other = tasks.create_task(people.create_project("Other", owner=cast.owner), "T", QUESTIONS, actor=cast.owner)
+    foreign = f"projects/{other.project.public_id}/assignments/{lent.public_id}/requeue/"
+    assert api(cast.owner).send("POST", foreign, body).status_code == 404
 
 
 def test_flags_are_settled(cast: Cast, api: Any) -> None:
