@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from training.engine import loading
-from training.engine.batches import Plan
+from training.engine.batches import Plan, mismatched
 from training.engine.checkpoint import clear_leftovers, publish
 from training.engine.config import RunConfig, load_config
 from training.engine.errors import CancelledError, RunError
@@ -166,11 +167,20 @@ class Run:
     def _splits(self, learner: Learner, tokens: dict[str, list[TokenGroup]]) -> dict[str, Split]:
         if "ref_logps" not in learner.objective.needs:
             return {split: Split(tokens[split]) for split in _SPLITS}
-        everything = [group for split in _SPLITS for group in tokens[split]]
+        others: dict[str, list[TokenGroup]] = {split: [] for split in _SPLITS}
+        if "divergence" in learner.objective.needs:
+            longest = max(group.longest for groups in tokens.values() for group in groups)
+            others = {split: mismatched(tokens[split], tokens["train"], longest) for split in _SPLITS}
+        everything = [group for split in _SPLITS for group in (*tokens[split], *others[split])]
         keys = group_keys(everything, self.reference_hash, self.config.precision)
         values = self._reference_values(learner, everything, keys)
         references = iter([tuple(values[key] for key in group) for group in keys])
-        return {split: Split(tokens[split], [next(references) for _ in tokens[split]]) for split in _SPLITS}
+
+        def with_references(groups: list[TokenGroup]) -> Split:
+            return Split(groups, [next(references) for _ in groups])
+
+        splits = {split: (with_references(tokens[split]), with_references(others[split])) for split in _SPLITS}
+        return {split: replace(own, mismatched=other if len(other) else None) for split, (own, other) in splits.items()}
 
     def _reference_values(self, learner: Learner, groups: list[TokenGroup], keys: list[tuple[bytes, ...]]) -> Values:
         """This run's own values are pinned in its folder, so that a resumed run sees the very same numbers."""

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import torch
 
 from tests.training.tiny_models import plain_config, random_groups, save_tiny
 from training.engine import loading
+from training.engine.batches import mismatched
 from training.engine.errors import CancelledError, RunError
 from training.engine.loop import Learner, Split, Trainer, evaluate, split_batches
 from training.engine.pack import Path as AttentionPath
@@ -32,12 +34,14 @@ def weighted(groups: list[TokenGroup]) -> list[TokenGroup]:
 def make(folder: Path, run_dir: Path, groups: list[TokenGroup] | None = None, **changes: Any) -> Trainer:
     config = plain_config(**{"threads": 1, "learning_rate": 1e-3, **changes})
     path: AttentionPath = "padded" if config.attention == "padded" else "segments"
-    head: loading.Head = "reward" if config.objective == "bt" else "policy"
+    head: loading.Head = "reward" if "scores" in config.taught.needs else "policy"
     model = loading.load_model(folder, head, packed=path != "padded", device=CPU)
     learner = Learner(model, OBJECTIVES[config.objective], config, path)
     rows = weighted(random_groups(24)) if groups is None else groups
-    references = [tuple(-5.0 for _ in group.completions) for group in rows] if config.objective == "dpo" else None
-    train = Split(rows, references)
+    references = [tuple(-5.0 for _ in group.completions) for group in rows]
+    train = Split(rows, references if "ref_logps" in config.taught.needs else None)
+    if "divergence" in config.taught.needs:
+        train = replace(train, mismatched=Split(mismatched(rows, rows, 100), references))
     run_dir.mkdir(exist_ok=True)
     return Trainer(learner, train, Split([]), run_dir, "fingerprint", Progress(run_dir, CPU), Stop(run_dir))
 
@@ -49,7 +53,7 @@ def gradients(trainer: Trainer, micro_batches: list[list[int]]) -> dict[str, tor
     return named
 
 
-@pytest.mark.parametrize("objective", ["bt", "dpo"])
+@pytest.mark.parametrize("objective", ["bt", "dpo", "robust", "orpo", "kto"])
 def test_accumulating_gradients_equals_one_big_batch(folder: Path, tmp_path: Path, objective: str) -> None:
     trainer = make(folder, tmp_path, objective=objective)
     whole = gradients(trainer, [list(range(10))])

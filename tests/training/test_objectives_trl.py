@@ -1,5 +1,6 @@
 """Loss and gradient against TRL's own trainers, on the very same tokens and weights."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,13 +9,13 @@ import pytest
 import torch
 
 from tests.training.objective_cases import certain, pairs, run
-from tests.training.tiny_models import plain_config, save_tiny
+from tests.training.tiny_models import plain_config, save_tiny, unread
 from training.base_model import preference_pairs
 from training.engine import loading
 from training.engine.forward import run_model
 from training.engine.loop import Learner, Split
 from training.engine.pack import make_batch
-from training.engine.records import Preference
+from training.engine.records import Label, Preference
 from training.engine.tokens import TokenGroup
 from training.objectives.catalogue import OBJECTIVES
 from training.objectives.terms import Inputs
@@ -60,7 +61,7 @@ def groups_of(batch: dict[str, Any], margins: list[float]) -> list[TokenGroup]:
 
 
 def own_gradient(learner: Learner, split: Split) -> tuple[float, dict[str, torch.Tensor]]:
-    _, loss = learner.loss(split, range(len(split)))
+    _, loss = learner.loss(split, range(len(split)), learner.divergence(split, range(len(split))))
     mean = loss.terms.sum() / loss.weights.sum()
     mean.backward()  # type: ignore[no-untyped-call]
     return float(mean), {n: p.grad for n, p in learner.model.named_parameters() if p.grad is not None}
@@ -166,3 +167,51 @@ def test_orpo_equals_trl() -> None:
     trainer: Any = SimpleNamespace(beta=0.3, accelerator=SimpleNamespace(device=CPU))
     odds = ORPOTrainer.odds_ratio_loss(trainer, chosen, rejected)[0]
     torch.testing.assert_close(run("orpo", case, beta=0.3).terms.float(), -chosen - odds)
+
+
+def test_kto_equals_trl(folder: Path, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from trl.trainer.kto_config import KTOConfig
+    from trl.trainer.kto_trainer import KTOTrainer
+
+    policy, reference = (loading.load_model(folder, "policy", packed=False, device=CPU) for _ in range(2))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)), alpha=0.02)
+    rows = [
+        {"prompt": row["prompt"], "completion": row[side], "label": side == "chosen"}
+        for number, row in enumerate(preference_pairs(6))
+        for side in ("chosen", "rejected")[: 1 + number % 2]
+    ]
+    weights = {"beta": 0.3, "desirable_weight": 1.0, "undesirable_weight": 1.5}
+    trainer = KTOTrainer(
+        model=policy,
+        ref_model=reference,
+        args=KTOConfig(**arguments(tmp_path, per_device_train_batch_size=len(rows), **weights)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=loading.load_tokenizer(folder),
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+
+    def singles(prefix: str, labels: list[bool]) -> list[TokenGroup]:
+        columns = (batch[f"{prefix}{name}"] for name in ("input_ids", "attention_mask", "completion_mask"))
+        groups = []
+        for number, (ids, mask, own) in enumerate(zip(*columns, strict=True)):
+            tokens, cut = tuple(ids[mask.bool()].tolist()), int(own.argmax())
+            label = Label(gain=float(labels[number]))
+            groups.append(TokenGroup(str(number), str(number), "", tokens[:cut], (tokens[cut:],), (), (label,)))
+        return groups
+
+    def split(groups: list[TokenGroup]) -> Split:
+        with torch.no_grad():
+            values = run_model(reference, make_batch(groups, "padded", CPU)).logps
+        assert values is not None
+        return Split(groups, [(value,) for value in values.tolist()])
+
+    labels = [bool(one) for one in batch["label"]]
+    whole = replace(split(singles("", labels)), mismatched=split(singles("KL_", labels)))
+    own = loading.load_model(folder, "policy", packed=True, device=CPU)
+    own.load_state_dict(policy.state_dict())
+    config = plain_config("kto", objective_options=weights, data={**unread(), "shape": "unpaired"})
+    learner = Learner(own, OBJECTIVES["kto"], config, "segments")
+    assert_equal(trainer, dict(batch), own_gradient(learner, whole))

@@ -125,10 +125,15 @@ def plain_config(objective: str = "bt", **changes: Any) -> RunConfig:
             "schema": 1,
             "objective": objective,
             "base_model": "/",
-            "data": {"train": [str(_any_jsonl())]},
+            "data": unread(),
             **changes,
         }
     )
+
+
+def unread() -> dict[str, Any]:
+    """Data of a run that is never read."""
+    return {"train": [str(_any_jsonl())]}
 
 
 @cache

@@ -1,10 +1,11 @@
 """Which groups go into which batch: by token budget, shuffled by seed and epoch, the same on every start."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from training.engine.errors import RunError
 from training.engine.tokens import TokenGroup
 
 
@@ -26,6 +27,29 @@ def fill(order: Sequence[int], groups: Sequence[TokenGroup], budget: int, *, pad
             used = rows * longest if padded else group.packed_tokens
         batches[-1].append(index)
     return batches
+
+
+def mismatched(groups: Sequence[TokenGroup], spare: Sequence[TokenGroup], max_length: int) -> list[TokenGroup]:
+    """Each group's prompt with the completions of the next group that has another prompt, cut where they do not fit;
+    of `spare` groups where all have one prompt.
+
+    Raises RunError where there is no other prompt at all.
+    """
+    if not groups:
+        return []
+    partners: list[TokenGroup] = []
+    following = next((group for group in (*groups, *spare) if group.prompt_id != groups[-1].prompt_id), None)
+    for number in reversed(range(len(groups))):
+        group = groups[number]
+        after = groups[(number + 1) % len(groups)]
+        if after.prompt_id != group.prompt_id:
+            following = after
+        if following is None:
+            raise RunError("This objective compares completions of different prompts; the data has only one prompt.")
+        room = max(1, max_length - len(group.prompt))
+        cut = tuple(completion[:room] for completion in following.completions)
+        partners.append(replace(group, completions=cut, preferences=(), labels=()))
+    return partners[::-1]
 
 
 @dataclass(frozen=True)

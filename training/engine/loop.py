@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from training.engine import checkpoint as checkpoints
 from training.engine import params
@@ -15,7 +16,7 @@ from training.engine.batches import Plan, fill
 from training.engine.checkpoint import Checkpoint
 from training.engine.config import RunConfig
 from training.engine.errors import CancelledError, RunError
-from training.engine.forward import run_model
+from training.engine.forward import Outputs, run_model
 from training.engine.pack import Batch, make_batch
 from training.engine.pack import Path as AttentionPath
 from training.engine.progress import Progress, Stop
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Groups of one split, and the reference log-probabilities of their completions where the objective needs them."""
+    """Groups of one split, and the reference log-probabilities of their completions where the objective needs them.
+
+    `mismatched` has the same prompts with completions of others, where the objective needs the divergence.
+    """
 
     groups: Sequence[TokenGroup]
     references: Sequence[tuple[float, ...]] | None = None
+    mismatched: "Split | None" = None
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -48,15 +53,9 @@ class Learner:
     config: RunConfig
     path: AttentionPath
 
-    def loss(self, split: Split, indices: Sequence[int]) -> tuple[Batch, Loss]:
-        """Forward of some groups of a split."""
-        groups = [split.groups[index] for index in indices]
-        batch = make_batch(groups, self.path, self.model.device)
-        outputs = run_model(self.model, batch, self.config.precision)
-        references = None
-        if split.references is not None:
-            values = [value for index in indices for value in split.references[index]]
-            references = torch.tensor(values, dtype=torch.float32, device=self.model.device)
+    def loss(self, split: Split, indices: Sequence[int], divergence: Tensor | None = None) -> tuple[Batch, Loss]:
+        """Forward of some groups of a split; `divergence` as that method gives it for the whole step."""
+        batch, outputs, references = self._forward(split, indices)
         inputs = Inputs(
             edges=batch.edges,
             completions=batch.completions,
@@ -64,8 +63,33 @@ class Learner:
             logps=outputs.logps,
             ref_logps=references,
             scored=batch.scored,
+            divergence=divergence,
         )
         return batch, FUNCTIONS[self.objective.name](inputs, self.config.objective_options)
+
+    @torch.no_grad()
+    def divergence(self, split: Split, indices: Sequence[int]) -> Tensor | None:
+        """Estimate of KL(policy, reference) from the mismatched completions of some groups, if the objective needs it:
+        the mean log-ratio over all of them, however they are cut into batches."""
+        if split.mismatched is None:
+            return None
+        total, count = torch.zeros((), device=self.model.device), 0
+        groups, budget = split.mismatched.groups, self.config.tokens_per_batch
+        for part in fill(indices, groups, budget, padded=self.path == "padded"):
+            _, outputs, references = self._forward(split.mismatched, part)
+            assert outputs.logps is not None
+            assert references is not None
+            total += (outputs.logps - references).sum()
+            count += len(references)
+        return total / max(1, count)
+
+    def _forward(self, split: Split, indices: Sequence[int]) -> tuple[Batch, Outputs, Tensor | None]:
+        batch = make_batch([split.groups[index] for index in indices], self.path, self.model.device)
+        outputs = run_model(self.model, batch, self.config.precision)
+        if split.references is None:
+            return batch, outputs, None
+        values = [value for index in indices for value in split.references[index]]
+        return batch, outputs, torch.tensor(values, dtype=torch.float32, device=self.model.device)
 
 
 @dataclass(slots=True)
@@ -236,8 +260,9 @@ class Trainer:
     def _gradients(self, micro_batches: list[list[int]]) -> Tally:
         """Gradients of (sum of losses / sum of weights) over the whole step, so that accumulating changes nothing."""
         tally = Tally()
+        divergence = self.learner.divergence(self.train, [index for indices in micro_batches for index in indices])
         for indices in micro_batches:
-            batch, loss = self.learner.loss(self.train, indices)
+            batch, loss = self.learner.loss(self.train, indices, divergence)
             _refuse_non_finite(batch, loss)
             loss.terms.sum().backward()  # type: ignore[no-untyped-call]
             tally.add(batch, loss)
@@ -293,9 +318,10 @@ def evaluate(
     tally = Tally()
     rewards: list[tuple[float, ...]] = []
     order = range(len(split))
+    divergence = learner.divergence(split, order)
     for indices in fill(order, split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"):
         with torch.inference_mode():
-            batch, loss = learner.loss(split, indices)
+            batch, loss = learner.loss(split, indices, divergence)
         _refuse_non_finite(batch, loss)
         tally.add(batch, loss)
         values = iter(loss.rewards.tolist())

@@ -46,6 +46,8 @@ class Objective:
 
 _PAIRS: Mapping[str, Reader] = {"preference-conversational": "pair", "preference": "pair", "ranked": "ranking"}
 _LISTS: Mapping[str, Reader] = {"ranked": "ranking", "ratings": "ratings"}
+_SINGLE: Mapping[str, Reader] = {"unpaired": "unpaired", "preference-conversational": "pair", "preference": "pair"}
+_NO_LISTS = "no rankings or ratings to train on; freeze one in the shape ranked or ratings"
 _NO_PAIRS = "no preferences to train on; freeze one in the shape preference or ranked"
 _SCORES: frozenset[Need] = frozenset({"scores"})
 _POLICY: frozenset[Need] = frozenset({"logps"})
@@ -140,6 +142,50 @@ _ALL = (
         "arXiv:2403.07691",
         beta=0.1,
         label_smoothing=0.0,
+    ),
+    Objective(
+        "kto",
+        "Policy (KTO)",
+        "Learns from completions called good or bad, one by one; of a pair the chosen is good and the rejected bad.",
+        _AGAINST_REFERENCE | {"divergence"},
+        _SINGLE,
+        "no completions called good or bad to train on; freeze one in the shape unpaired",
+        "good: λ_g (1 − σ(β (ρ − z))), bad: λ_b (1 − σ(β (z − ρ))), z = max(0, KL) over the step",
+        "arXiv:2402.01306",
+        {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0},
+    ),
+    Objective(
+        "plackett_luce",
+        "Reward model (Plackett–Luce)",
+        "Scores completions so that whole rankings become likely; a tie stands for all orders of its completions.",
+        _SCORES,
+        _LISTS,
+        _NO_LISTS,
+        "−Σ_k log(e^{s_k} / Σ_{j ≥ k} e^{s_j}) + c Σ s²",
+        "Plackett 1975; Xia et al. 2008 (ListMLE)",
+        {"centring": 0.0},
+    ),
+    Objective(
+        "lipo_lambda",
+        "Policy (LiPO-λ)",
+        "Weighs each pair of a ranking by how much its order matters: far apart and near the top counts most.",
+        _AGAINST_REFERENCE,
+        _LISTS,
+        _NO_LISTS,
+        "Σ_{ψi > ψj} |2^ψi − 2^ψj| |1/log(1 + τi) − 1/log(1 + τj)| log(1 + e^{−(si − sj)}), s = β ρ",
+        "arXiv:2402.01878",
+        {"beta": 0.1},
+    ),
+    Objective(
+        "pro",
+        "Policy (PRO)",
+        "Ranks by the mean log-probability per token and imitates the best completion; needs no reference policy.",
+        _POLICY,
+        _LISTS,
+        _NO_LISTS,
+        "−Σ_k log(e^{s_k} / Σ_{j ≥ k} e^{s_j}) + α (−s_1), s = log π per token",
+        "arXiv:2306.17492",
+        {"sft_weight": 0.05},
     ),
 )
 

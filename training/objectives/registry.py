@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from training.objectives import pairwise, reward
+from training.objectives import listwise, pairwise, reward, unpaired
 from training.objectives.terms import Function
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -14,4 +14,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "dpo_norm": pairwise.dpo_norm,
     "simpo": pairwise.simpo,
     "orpo": pairwise.orpo,
+    "kto": unpaired.kto,
+    "plackett_luce": listwise.plackett_luce,
+    "lipo_lambda": listwise.lipo_lambda,
+    "pro": listwise.pro,
 }

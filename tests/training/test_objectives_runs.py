@@ -1,0 +1,181 @@
+"""Each objective from a file of its shape to a model, by the training process itself."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.tiny_models import settings, write_rows
+from training import run as training_run
+from training.base_model import preference_pairs
+from training.engine.readers import read_groups
+from training.objectives.catalogue import OBJECTIVES
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Any:
+    """A run in this process takes SIGTERM for itself; give it back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def words(messages: Any) -> str:
+    return str(messages[-1]["content"])
+
+
+def rankings(count: int) -> list[dict[str, Any]]:
+    """Rankings of three: the chosen, the rejected, and the two in one, tied with the rejected every third time."""
+    rows = []
+    for number, row in enumerate(preference_pairs(count, seed=5)):
+        good, bad = words(row["chosen"]), words(row["rejected"])
+        ranks = [2, 1, 3] if number % 3 else [2, 1, 2]
+        head = {"id": f"r{number}", "prompt_id": row.get("prompt_id") or f"p{number}", "prompt": row["prompt"]}
+        rows.append({**head, "completions": [f"{bad} {good}", good, bad], "ranks": ranks, "source": "human"})
+    return rows
+
+
+def ratings(count: int) -> list[dict[str, Any]]:
+    scale = {"scale": "quality", "low": 1, "high": 5, "weight": 1.0}
+    return [
+        {
+            "id": f"{row['id']}-{number}",
+            "prompt_id": row["id"],
+            "prompt": row["prompt"],
+            "completion": text,
+            "ratings": [scale | {"value": 5 - 2 * number}],
+            "score": 1 - number / 2,
+        }
+        for row in rankings(count)
+        for number, text in enumerate(row["completions"])
+    ]
+
+
+def unpaired(count: int) -> list[dict[str, Any]]:
+    return [
+        {"id": f"u{number}-{side}", "prompt": row["prompt"], "completion": row[side], "label": side == "chosen"}
+        for number, row in enumerate(preference_pairs(count, seed=5))
+        for side in ("chosen", "rejected")
+    ]
+
+
+ROWS = {
+    "preference-conversational": lambda count: preference_pairs(count, seed=5),
+    "preference": lambda count: preference_pairs(count, seed=5),
+    "ranked": rankings,
+    "ratings": ratings,
+    "unpaired": unpaired,
+}
+
+
+def prepare(folder: Path, objective: str, shape: str, **changes: Any) -> Path:
+    rows = ROWS[shape](24)
+    cut = len(rows) * 2 // 3
+    data = {
+        "shape": shape,
+        "train": [write_rows(folder / "shaped.jsonl", rows[:cut])],
+        "test": [write_rows(folder / "held.jsonl", rows[cut:])],
+    }
+    (folder / "run.json").write_text(json.dumps(settings(folder, objective, **{"max_steps": 6, **changes}, data=data)))
+    return folder
+
+
+FIRST = [(name, next(iter(objective.consumes))) for name, objective in OBJECTIVES.items()]
+MORE = [("dpo", "ranked"), ("plackett_luce", "ratings"), ("kto", "preference")]
+
+
+@pytest.mark.parametrize(("name", "shape"), [*FIRST, *MORE])
+def test_an_objective_runs_from_its_data_to_a_model(tmp_path: Path, name: str, shape: str) -> None:
+    folder = prepare(tmp_path, name, shape, learning_rate=3e-3, epochs=3)
+    code = training_run.execute(folder)
+    result = json.loads((folder / "result.json").read_text())
+    assert (code, result["status"], result["error"]) == (0, "finished", None)
+    assert result["evaluation"]["test"]["rows"] > 0
+    points = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    curves = {name: [point["value"] for point in points if point["name"] == name] for name in ("loss", "margin")}
+    assert len(curves["loss"]) == result["steps"] > 2
+    # the better completions' rewards pull ahead; without preferences the loss falls
+    assert (
+        max(curves["margin"][1:]) > curves["margin"][0] if curves["margin"] else curves["loss"][-1] < curves["loss"][0]
+    )
+    assert (folder / "model" / "model.safetensors").is_file()
+
+
+def test_packed_and_padded_lists_learn_alike(tmp_path: Path) -> None:
+    losses = []
+    for attention in ("segments", "padded"):
+        (tmp_path / attention).mkdir()
+        changes: dict[str, Any] = {"attention": attention, "tokens_per_batch": 8192, "epochs": 3}
+        folder = prepare(tmp_path / attention, "plackett_luce", "ranked", **changes)
+        assert training_run.execute(folder) == 0
+        losses.append(json.loads((folder / "result.json").read_text())["evaluation"]["test"]["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def read(tmp_path: Path, reader: Any, *rows: dict[str, Any], scale: float = 0.0) -> Any:
+    return read_groups([write_rows(tmp_path / "rows.jsonl", list(rows))], reader, margin_scale=scale)
+
+
+RANKED: dict[str, Any] = {"prompt": "q", "completions": ["a", "b", "c", "d"], "ranks": [2, 1, None, 2]}
+
+
+def test_a_ranking_leaves_out_what_has_no_rank_and_keeps_ties(tmp_path: Path) -> None:
+    (group,) = read(tmp_path, "ranking", RANKED, scale=0.5)
+    assert group.completions == ("a", "b", "d")
+    assert [(label.rank, label.gain) for label in group.labels] == [(2, 0.0), (1, 1.0), (2, 0.0)]
+    edges = [(e.left, e.right, e.margin, e.probability) for e in group.preferences]
+    assert edges == [(1, 0, 0.5, 1.0), (0, 2, 0.0, 0.5), (1, 2, 0.5, 1.0)]
+
+
+def test_a_ranking_of_one_is_reported_and_not_lost(tmp_path: Path) -> None:
+    (group,) = read(tmp_path, "ranking", RANKED | {"ranks": [1, None, None, None]})
+    assert group.unusable == "fewer than two completions to compare"
+
+
+def test_ratings_of_a_prompt_become_one_list_by_their_mean(tmp_path: Path) -> None:
+    rows = [
+        {"prompt_id": "p", "prompt": "q", "completion": text, "score": score}
+        for text, score in (("a", 0.2), ("b", 0.9), ("a", 0.6), ("c", 0.4))
+    ]
+    whole = {"prompt_id": "p", "prompt": "q", "completion": None, "score": 0.5}
+    group, left_out = read(tmp_path, "ratings", *rows, whole)
+    assert group.completions == ("a", "b", "c")
+    assert [round(label.gain, 9) for label in group.labels] == [0.4, 0.9, 0.4]
+    assert [label.rank for label in group.labels] == [2, 1, 2]
+    assert left_out.unusable == "rates the instance and no completion"
+
+
+@pytest.mark.parametrize(
+    ("reader", "row", "says"),
+    [
+        ("ranking", {"prompt": "q", "completions": ["a"], "ranks": [1, 2]}, "not two lists of one length"),
+        ("ranking", RANKED | {"ranks": [0, 1, 2, 3]}, "whole numbers from 1"),
+        ("ranking", RANKED | {"ranks": [True, 1, 2, 3]}, "whole numbers from 1"),
+        ("ranking", RANKED | {"completions": ["a", 3, "c", "d"]}, "completion is neither"),
+        ("ratings", {"prompt": "q", "completion": "a", "score": 2}, "score is outside"),
+        ("unpaired", {"prompt": "q", "completion": "a", "label": 1}, "neither true nor false"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(tmp_path: Path, reader: Any, row: dict[str, Any], says: str) -> None:
+    from training.engine.errors import RunError
+
+    with pytest.raises(RunError, match=says):
+        read(tmp_path, reader, row)
+
+
+def test_an_objective_refuses_data_of_another_shape(tmp_path: Path) -> None:
+    folder = prepare(tmp_path, "plackett_luce", "preference")
+    assert training_run.execute(folder) == 1
+    error = json.loads((folder / "result.json").read_text())["error"]
+    assert "plackett_luce does not read data of the shape preference; it reads ranked, ratings" in error
+
+
+def test_the_divergence_is_refused_for_data_of_one_prompt(tmp_path: Path) -> None:
+    folder = prepare(tmp_path, "kto", "unpaired")
+    one = [row | {"prompt": "the same", "prompt_id": "same"} for row in unpaired(6)]
+    write_rows(folder / "shaped.jsonl", one)
+    write_rows(folder / "held.jsonl", one)
+    assert training_run.execute(folder) == 1
+    assert "only one prompt" in json.loads((folder / "result.json").read_text())["error"]
