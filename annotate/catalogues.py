@@ -23,7 +23,7 @@ from feedback.exceptions import FeedbackError
 from feedback.questions import BOTH_BAD, CANNOT_JUDGE, preference_values
 from feedback.services import queue
 
-from .views.reading import words_of
+from .views.summaries import words_of
 
 BASE: Path = settings.BASE_DIR
 LANGUAGES = [code for code, _ in settings.LANGUAGES if code != settings.LANGUAGE_CODE]
@@ -44,7 +44,7 @@ PYTHON = (
     *("feedback/answers.py", "feedback/questions.py", "feedback/services/commenting.py"),
     *("feedback/services/labelling.py", "feedback/services/queue/*.py"),
     *("annotate/keys.py", "annotate/languages.py", "annotate/forms/abilities.py", "annotate/speaking.py"),
-    *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "spans", "account")),
+    *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "summaries", "spans", "account")),
 )
 SCRIPTS = ("annotate/static/js/**/*.js",)
 MARKERS: dict[str, dict[str, Any]] = {
@@ -95,7 +95,7 @@ def _pages() -> Iterator[Found]:
     for words in (*queue.SKIP_REASONS.values(), *queue.FLAG_REASONS.values()):
         yield "feedback/services/queue/returning.py", words, None
     for value in (*preference_values(9), BOTH_BAD, CANNOT_JUDGE):
-        yield "annotate/views/reading.py", words_of(value), None
+        yield "annotate/views/summaries.py", words_of(value), None
 
 
 def _scripts() -> Iterator[Found]:

@@ -29,7 +29,7 @@ from ..access import user_of
 from ..api import problems
 from ..api.bodies import DraftBody, ReasonBody, SubmissionBody
 from ..languages import said
-from . import reading
+from . import reading, summaries
 
 
 class Malformed(FeedbackError):
@@ -73,7 +73,7 @@ def label_queue(request: HttpRequest) -> HttpResponse:
     context = {
         "active": "label",
         "tasks": [reading.queue_row(row) for row in labelling.queue_of(user)],
-        "history": reading.history_rows(
+        "history": summaries.history_rows(
             labelling.history_of(user).prefetch_related("revisions")[:10], labelling.editable(user)
         ),
         "today": labelling.today(user).count,

@@ -21,7 +21,7 @@ from .. import keys as keymap
 from ..access import in_project, user_of
 from ..forms.abilities import LanguagesForm
 from ..forms.keys import KeysForm
-from . import reading
+from . import summaries
 from .label import own_task
 
 
@@ -34,7 +34,7 @@ def history(request: HttpRequest) -> HttpResponse:
     leaf = revisiting.history(user, **asked)
     context = {
         "active": "label",
-        "history": reading.history_rows(leaf.rows, labelling.editable(user)),
+        "history": summaries.history_rows(leaf.rows, labelling.editable(user)),
         "tasks": revisiting.tasks_of(user),
         "task": str(asked["task"] or ""),
         "previous_url": _page(asked["task"], before=leaf.rows[0].public_id) if leaf.before and leaf.rows else "",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 
 from feedback.content import media_of, text_of
 from feedback.models import Annotation, Assignment, GuidelineVersion, MediaFile, Task, User
@@ -297,49 +297,3 @@ def queue_row(row: labelling.QueueRow) -> dict[str, Any]:
         "unnamed": row.unnamed,
         "start_url": reverse("work", args=[row.task.public_id]),
     }
-
-
-def history_rows(annotations: Iterable[Annotation], editable: set[int]) -> list[dict[str, Any]]:
-    return [
-        {
-            "public_id": row.public_id,
-            "task_name": row.task.name,
-            "submitted_at": row.submitted_at,
-            "summary": summary(row),
-            "edit_url": reverse("annotation-edit", args=[row.public_id]) if row.pk in editable else None,
-            "comments_url": reverse("thread", args=[row.task.project.public_id, row.about]),  # type: ignore[attr-defined]
-            "before": [
-                {"summary": summary(row, revision.answers), "at": revision.created_at}
-                for revision in sorted(row.revisions.all(), key=lambda one: one.pk, reverse=True)
-            ],
-        }
-        for row in annotations
-    ]
-
-
-def summary(annotation: Annotation, before: dict[str, Any] | None = None) -> str:
-    """What an annotation says, or said ``before``, in the letters its annotator saw: ``A is clearly better``."""
-    answers = annotation.answers if before is None else before
-    for answer in answers.values():
-        if words := _in_short(answer, annotation.order):
-            return words
-    count = len(answers)
-    return ngettext("%(n)s answer", "%(n)s answers", count) % {"n": count}
-
-
-def _in_short(answer: dict[str, Any], order: Sequence[int]) -> str:
-    """A preference, ranking or choice in a few words; other answers have no short form."""
-    if "value" in answer:
-        return words_of(str(answer["value"]), swapped=list(order[:1]) == [1])
-    if "groups" in answer:
-        letter = {index: LETTERS[position] for position, index in enumerate(order)}
-        tiers = (sorted(letter.get(index, LETTERS[index]) for index in group) for group in answer["groups"])
-        return " > ".join(" = ".join(tier) for tier in tiers)
-    return ", ".join(answer.get("values", []))
-
-
-def words_of(value: str, *, swapped: bool = False) -> str:
-    """A preference value in words; ``swapped`` exchanges the sides, for whoever saw the second completion left."""
-    if swapped and value[:5] in ("a-is-", "b-is-"):
-        value = ("b" if value[0] == "a" else "a") + value[1:]
-    return gettext(value[:1].upper() + value[1:].replace("-", " "))

@@ -12,9 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from feedback.models import Annotation
+from feedback.models import Annotation, Assignment
 from feedback.services import queue, revisiting, tasks
-from tests.conftest import Cast, make_cast, make_instances
+from tests.conftest import QUESTIONS, Cast, make_cast, make_instances
 
 
 def annotate(cast: Cast, task: Any = None, value: str = "tie") -> Any:
@@ -105,3 +105,64 @@ def test_a_longer_history_needs_no_more_queries(cast: Cast, browser: Any, django
         queue.edit(row, {"overall": {"value": "both-bad"}}, user=cast.annotator)
     with django_assert_num_queries(len(few)):
         client.get(reverse("history"))
+
+
+RATED = {"kind": "rating", "name": "rated", "title": "Rate", "scales": [{"name": "helpful"}, {"name": "true"}]}
+MARKED = {
+    "kind": "span",
+    "name": "marked",
+    "title": "Mark",
+    "types": [{"name": "Wrong"}],
+    "severities": {"Major": 5, "Minor": 1},
+    "allow_missing": True,
+}
+WRITTEN = {"kind": "critique", "name": "written", "title": "Write", "ask_refinement": True}
+CHOSEN = {"kind": "choice", "name": "chosen", "title": "Choose", "options": ["yes", "no"], "multiple": True}
+LACKING = [{"target": 1, "text": "When?"}]
+
+
+def span(severity: str) -> dict[str, Any]:
+    return {"target": 0, "start": 0, "end": 3, "type": "Wrong", "severity": severity}
+
+
+TOLD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    (RATED, {"ratings": {"helpful": [4, 2], "true": [5, 1]}}, "helpful A 2/5 B 4/5, true A 1/5 B 5/5"),
+    (RATED | {"per": "instance"}, {"ratings": {"helpful": [4], "true": [5]}}, "helpful 4/5, true 5/5"),
+    (MARKED, {"spans": [span("Major"), span("Minor"), span("Minor")]}, "3 spans · severity 7"),
+    (MARKED, {"spans": [span("")], "missing": LACKING}, "1 span · 1 missing piece"),
+    (MARKED, {"missing": LACKING}, "1 missing piece"),
+    (
+        WRITTEN,
+        {"critiques": ["Too  long", "Good"], "refinements": [None, "X"]},
+        "critique of 3 words · 1 refinement",
+    ),
+    (WRITTEN, {"critiques": ["", ""], "refinements": ["Shorter", "Better"]}, "2 refinements"),
+    (CHOSEN, {"values": ["yes", "no"]}, "yes, no"),
+]
+
+
+@pytest.mark.parametrize(("question", "answer", "words"), TOLD, ids=[words for _, _, words in TOLD])
+def test_an_answer_of_each_kind_is_told_in_a_line(
+    cast: Cast, browser: Any, question: dict[str, Any], answer: dict[str, Any], words: str
+) -> None:
+    tasks.edit_task(cast.task, actor=cast.owner, questions=[question])
+    cast.task.refresh_from_db()
+    lent = queue.next_assignment(cast.task, cast.annotator)
+    Assignment.objects.filter(pk=lent.pk).update(order=[1, 0])
+    lent.refresh_from_db()
+    queue.submit(lent, submission_id=uuid4(), answers={question["name"]: answer}, active_ms=0)
+    for _ in range(2):
+        (shown,) = browser(cast.annotator).get(reverse("history")).context["history"]
+        assert shown["summary"] == words
+        tasks.edit_task(cast.task, actor=cast.owner, questions=[*QUESTIONS, question])
+
+
+def test_several_answers_are_told_in_their_order(cast: Cast, browser: Any) -> None:
+    more = [CHOSEN | {"name": f"chosen{n}"} for n in range(3)]
+    tasks.edit_task(cast.task, actor=cast.owner, questions=[*QUESTIONS, *more])
+    cast.task.refresh_from_db()
+    lent = queue.next_assignment(cast.task, cast.annotator)
+    answers = {"overall": {"value": "tie"}, **{one["name"]: {"values": ["no"]} for one in more}}
+    queue.submit(lent, submission_id=uuid4(), answers=answers, active_ms=0)
+    (shown,) = browser(cast.annotator).get(reverse("history")).context["history"]
+    assert shown["summary"] == "Tie; no; no …"
