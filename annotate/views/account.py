@@ -25,7 +25,7 @@ from feedback.services.people import PERMISSIONS, VIEW
 from ..access import user_of
 from ..forms.people import TokenForm, WelcomeForm
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "annotate.sessions.Backend"
 
 
 @never_cache

@@ -7,19 +7,21 @@ the same strict parser and the same shapes as the REST API (``annotate/api/assig
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.db.models import UUIDField
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from rest_framework.serializers import Serializer
+from rest_framework.serializers import Serializer, ValidationError
 
 from feedback import strict_json
+from feedback.composed import Rows, Slot, slot
 from feedback.exceptions import FeedbackError, InvalidInput, LeaseLost, NothingToLabel, WrongState
 from feedback.models import Annotation, Assignment, Task, User
 from feedback.services import labelling, queue
@@ -58,12 +60,17 @@ def json_endpoint(view: Callable[..., JsonResponse]) -> Callable[..., HttpRespon
 def body_of(request: HttpRequest, shape: type[Serializer[Any]]) -> dict[str, Any]:
     """The checked JSON body. Raises Malformed, InvalidInput."""
     try:
-        form = shape(data=strict_json.parse(request.body))
+        return dict(_checker(shape).run_validation(strict_json.parse(request.body)))
     except strict_json.InvalidJSON as error:
         raise Malformed(f"The body {error.path + ': ' if error.path else ''}{error.reason}.") from error
-    if not form.is_valid():
-        raise InvalidInput("Some fields are not right.", errors=problems.flat(form.errors))
-    return dict(form.validated_data)
+    except ValidationError as error:
+        raise InvalidInput("Some fields are not right.", errors=problems.flat(error.detail)) from error
+
+
+@cache
+def _checker(shape: type[Serializer[Any]]) -> Serializer[Any]:
+    """Made once: its fields keep nothing of what they check."""
+    return shape()
 
 
 @require_GET
@@ -204,21 +211,36 @@ def _work_url(assignment: Assignment) -> str:
     return reverse("work", args=[assignment.task.public_id])
 
 
-def labels_of(user: User, prefix: str = "") -> dict[str, Any]:
+def labels_of(user: User | Slot, prefix: str = "") -> dict[str, Any]:
     """Filters to what ``user`` may still label: membership with a labelling role."""
     return {f"{prefix}project__memberships__user": user, f"{prefix}project__memberships__role__in": LABEL_ROLES}
 
 
+PERSON, KEY = slot("person"), slot("key", UUIDField)
+_own_task = Rows(lambda: Task.objects.filter(public_id=KEY, **labels_of(PERSON)).select_related("project", "guideline"))
+_own_assignment = Rows(
+    lambda: Assignment.objects.filter(
+        public_id=KEY, annotator__user=PERSON, **labels_of(PERSON, "task__")
+    ).select_related("task__project", "instance", "annotator")
+)
+
+
 def own_task(user: User, public_id: UUID) -> Task:
     """A task the person may label. Http404 for any other."""
-    mine = Task.objects.filter(**labels_of(user)).select_related("project", "guideline")
-    return get_object_or_404(mine, public_id=public_id)
+    found: Task = _found(_own_task.first(person=user.pk, key=public_id))
+    return found
 
 
 def own_assignment(user: User, public_id: UUID) -> Assignment:
     """The person's own assignment. Http404 for anybody else's, and once they left the project."""
-    mine = Assignment.objects.filter(annotator__user=user, **labels_of(user, "task__"))
-    return get_object_or_404(mine.select_related("task__project", "instance", "annotator"), public_id=public_id)
+    found: Assignment = _found(_own_assignment.first(person=user.pk, key=public_id))
+    return found
+
+
+def _found(row: Any) -> Any:
+    if row is None:
+        raise Http404
+    return row
 
 
 def own_annotation(user: User, public_id: UUID) -> Annotation:

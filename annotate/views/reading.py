@@ -113,6 +113,7 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
         "turns": turns_of(prompt),
         "passages": passage_rows(instance.meta),
         "completions": completions,
+        "letters": LETTERS[: len(completions)],
         "questions": question_rows(questions, len(instance.completions)),
         "guideline": guideline_row(assignment.guideline),
         "reasons_skip": [(code, gettext(words)) for code, words in queue.SKIP_REASONS.items()],
@@ -248,7 +249,9 @@ def completion_rows(
     rows = []
     for letter, index in zip(LETTERS, order, strict=False):
         shown = _shown(completions[index]["content"], completions[index], meta)
-        rows.append({"letter": letter, "index": index, "target": index, "words": len(shown["raw"].split()), **shown})
+        words = len(shown["raw"].split())
+        length = ngettext("%(n)s word", "%(n)s words", words) % {"n": words}
+        rows.append({"letter": letter, "index": index, "target": index, "words": words, "length": length, **shown})
     return rows
 
 

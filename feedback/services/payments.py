@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from ..composed import Rows, Slot, slot
 from ..models import Annotation, AnnotationRequest, RequestState, Source, Task
 from . import budget
 
@@ -13,11 +15,17 @@ def open_request(task: Task, instance_id: int) -> AnnotationRequest | None:
 
     An annotation that no plan asked for does not wait for the purse.
     """
-    asked = AnnotationRequest.objects.filter(instance_id=instance_id, source=Source.HUMAN, state=RequestState.OPEN)
-    if not asked.exists():
+    if _asked.first(instance=instance_id) is None:
         return None
     budget.lock(task)
-    return asked.select_for_update(no_key=True).first()
+    return _open(instance_id).select_for_update(no_key=True).first()
+
+
+def _open(instance: int | Slot) -> QuerySet[AnnotationRequest]:
+    return AnnotationRequest.objects.filter(instance=instance, source=Source.HUMAN, state=RequestState.OPEN)
+
+
+_asked = Rows(lambda: _open(slot("instance")))
 
 
 def pay(task: Task, request: AnnotationRequest) -> int:

@@ -34,7 +34,7 @@ def browser() -> Callable[..., Client]:
     def log_in(user: Any = None, **options: Any) -> Client:
         client = Client(raise_request_exception=False, **options)
         if user is not None:
-            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+            client.force_login(user, backend="annotate.sessions.Backend")
         return client
 
     return log_in

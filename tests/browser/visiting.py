@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.testcases import QuietWSGIRequestHandler
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request, WebError
 
-BACKEND = "django.contrib.auth.backends.ModelBackend"
+BACKEND = "annotate.sessions.Backend"
 
 
 class Site:

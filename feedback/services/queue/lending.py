@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from ...composed import Insert, Rows, slot
 from ...exceptions import NothingToLabel, WrongState
 from ...models import Assignment, AssignmentState, Instance, QueuePlace, Task, TaskState, User
 from ..questions import bring_up_to_date
 from . import places
-from .line import ahead, give_back, take_slot
+from .line import AT_ONCE, ahead, give_back, take_slot
 from .returning import return_expired
 
 ATTEMPTS = 20
@@ -91,18 +94,30 @@ def _take_again(assignment: Assignment) -> bool:
     return True
 
 
-def take_free_one(candidates: list[int]) -> Instance | None:
-    """The first of the candidates that nobody else is taking, with one of its slots taken."""
+def _free() -> QuerySet[Instance]:
+    candidates: Any = [slot(f"candidate{n}") for n in range(AT_ONCE)]
     pool = Instance.objects.open().filter(pk__in=candidates).order_by("-priority", "pk")
     if connection.features.has_select_for_update_skip_locked:
         pool = pool.select_for_update(skip_locked=True, no_key=True)
-    instance = pool.first()
+    return pool[:1]
+
+
+_first_free = Rows(_free)
+
+
+def take_free_one(candidates: list[int]) -> Instance | None:
+    """The first of the candidates that nobody else is taking, with one of its slots taken."""
+    keys = {f"candidate{n}": candidates[min(n, len(candidates) - 1)] for n in range(AT_ONCE)}
+    instance: Instance | None = _first_free.first(**keys)
     return instance if instance and take_slot(instance.pk) else None
+
+
+_insert = Insert(Assignment)
 
 
 def lend(task: Task, annotator_id: int, instance: Instance, *, until: datetime | None = None) -> Assignment:
     """An assignment of an instance whose slot was taken; ``until`` another end of its lease than the task's."""
-    return Assignment.objects.create(
+    assignment = Assignment(
         task=task,
         instance=instance,
         annotator_id=annotator_id,
@@ -111,3 +126,4 @@ def lend(task: Task, annotator_id: int, instance: Instance, *, until: datetime |
         order=random.sample(range(len(instance.completions)), len(instance.completions)),
         lease_expires_at=until or lease_end(task),
     )
+    return _insert(assignment)

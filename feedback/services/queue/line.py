@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
+from ...composed import Update, cursor_on, slot
 from ...exceptions import Unsuited
 from ...models import Assignment, Instance, Line, QueuePlace, Task
 
@@ -140,7 +141,7 @@ ORDER BY i.id LIMIT %s
 def on_level(task: Task, place: QueuePlace, reader: Reader) -> list[tuple[int, int]]:
     """(priority, key) of the first instances for this person at the place's own priority."""
     suits, read = reader.suits_sql()
-    with connection.cursor() as cursor:
+    with cursor_on(connections[DEFAULT_DB_ALIAS]) as cursor:
         values: list[Any] = [task.pk, place.priority, place.instance_id, *read, reader.annotator_id, AT_ONCE]
         cursor.execute(LEVEL.format(suits=suits), values)
         return [(priority, pk) for priority, pk in cursor.fetchall()]
@@ -198,6 +199,9 @@ def prioritise(task: Task, priorities: Mapping[int, int]) -> None:
             Instance.objects.filter(task=task, pk__in=pks[start : start + 500]).update(priority=priority)
 
 
+_take_slot = Update(lambda: Instance.objects.open().filter(pk=slot("instance")), open_slots=F("open_slots") - 1)
+
+
 def take_slot(instance_id: int) -> bool:
     """Take one open slot by a conditional UPDATE. The row count is the answer."""
-    return Instance.objects.open().filter(pk=instance_id).update(open_slots=F("open_slots") - 1) == 1
+    return _take_slot(instance=instance_id) == 1

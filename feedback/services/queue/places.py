@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
+from ...composed import Rows, Slot, Update, slot
 from ...models import (
     Annotation,
     Annotator,
@@ -34,42 +34,38 @@ def annotator_of(project: Project, user: User) -> Annotator:
     )[0]
 
 
-STANDING = """
-SELECT p.*, COALESCE(l.epoch, 0) AS epoch, COALESCE(l.returns, 0) AS returns, m.languages, m.skills,
-    EXISTS (
-        SELECT 1 FROM feedback_assignment a
-        WHERE a.annotator_id = p.annotator_id AND a.task_id = p.task_id AND a.state IN ('lent', 'expired')
-    ) AS holds
-FROM feedback_queueplace p
-JOIN feedback_annotator w ON w.id = p.annotator_id
-LEFT JOIN feedback_line l ON l.task_id = p.task_id
-LEFT JOIN feedback_membership m ON m.project_id = w.project_id AND m.user_id = w.user_id
-WHERE w.user_id = %s AND p.task_id = %s
-"""
-"""The read that every page begins with: as text, since composing it anew costs more than running it."""
+def _standing() -> QuerySet[Any]:
+    """What every page begins with; ``holds``: whether anything is lent to them here, or was until it expired."""
+    states = [AssignmentState.LENT, AssignmentState.EXPIRED]
+    held = Assignment.objects.filter(annotator=OuterRef("annotator"), task=OuterRef("task"), state__in=states)
+    standing: QuerySet[Any] = _places(slot("user")).filter(task=slot("task")).annotate(holds=Exists(held))
+    return standing
+
+
+_seen = Rows(_standing)
+_locked = Rows(
+    lambda: _standing().select_for_update(of=("self",), no_key=connection.features.has_select_for_no_key_update)
+)
 
 
 def locked(task: Task, user: User) -> tuple[QueuePlace, Reader]:
     """The person's place, locked until the transaction ends: two tabs asking at once come one after the other.
 
-    It has started anew if the line has. ``holds``: whether anything is lent to them here, or was until it expired.
+    It has started anew if the line has.
     """
-    lock = "FOR NO KEY UPDATE OF p" if connection.features.has_select_for_no_key_update else ""
-    return _place(STANDING + lock, task, user)
+    return _place(_locked, task, user)
 
 
 def look(task: Task, user: User) -> tuple[QueuePlace, Reader]:
     """The person's place as it is, not locked."""
-    return _place(STANDING, task, user)
+    return _place(_seen, task, user)
 
 
-def _place(sql: str, task: Task, user: User) -> tuple[QueuePlace, Reader]:
-    found = list(QueuePlace.objects.raw(sql, [user.pk, task.pk]))
-    if not found:
+def _place(standing: Rows, task: Task, user: User) -> tuple[QueuePlace, Reader]:
+    place = standing.first(user=user.pk, task=task.pk)
+    if place is None:
         _come([task], user)
-        found = list(QueuePlace.objects.raw(sql, [user.pk, task.pk]))
-    place: Any = found[0]
-    place.languages, place.skills = json.loads(place.languages or "[]"), json.loads(place.skills or "[]")
+        place = standing.first(user=user.pk, task=task.pk)
     reader = _reader(place)
     if place.restarted:
         place.save(update_fields=[*MOVED, "counted_at"])
@@ -98,7 +94,7 @@ def _come(tasks: Sequence[Task], user: User) -> None:
     QueuePlace.objects.bulk_create(made, ignore_conflicts=True)
 
 
-def _places(user: User) -> QuerySet[Any]:
+def _places(user: User | Slot) -> QuerySet[Any]:
     member = Membership.objects.filter(user=user, project=OuterRef("task__project"))
     return QueuePlace.objects.filter(annotator__user=user).annotate(
         epoch=Coalesce("task__line__epoch", 0),
@@ -125,10 +121,14 @@ def keep(place: Any) -> None:
         place.save(update_fields=MOVED)
 
 
+_count_done = Update(
+    lambda: QueuePlace.objects.filter(task=slot("task"), annotator=slot("annotator")), done=F("done") + slot("change")
+)
+
+
 def count_done(assignment: Assignment, change: int) -> None:
     """One answer more (1) or fewer (-1). Whoever has no place yet is counted when they come."""
-    mine = QueuePlace.objects.filter(task=assignment.task_id, annotator=assignment.annotator_id)
-    mine.update(done=F("done") + change)
+    _count_done(task=assignment.task_id, annotator=assignment.annotator_id, change=change)
 
 
 def hold_place(assignment: Assignment) -> None:

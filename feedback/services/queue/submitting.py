@@ -9,9 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import CharField, DateTimeField, JSONField
 from django.utils import timezone
 
 from ...answers import check_answers, passage_count
+from ...composed import Insert, Rows, Update, slot
 from ...exceptions import InvalidInput, LeaseLost, SubmissionReused, WrongState
 from ...models import Annotation, AnnotationState, Assignment, AssignmentState, Instance, Source
 from ...questions import InvalidAnswer, Question
@@ -78,8 +80,7 @@ def _store(
     now = timezone.now()
     count_done(assignment, 1)  # first, since it locks the person's place, as lending does before anything else
     request = payments.open_request(assignment.task, assignment.instance_id)
-    ended = {"state": AssignmentState.SUBMITTED, "ended_at": now, "active_ms": active_ms, "draft": answers}
-    _end(assignment, ended)
+    _end(assignment, {"ended_at": now, "active_ms": active_ms, "draft": answers})
     fields = {
         "answers": answers,
         "source": Source.HUMAN,
@@ -97,21 +98,39 @@ def _store(
     return _written(assignment, fields)
 
 
+_end_from = Update(
+    lambda: Assignment.objects.filter(pk=slot("key"), state=slot("before", CharField)),
+    state=AssignmentState.SUBMITTED,
+    ended_at=slot("ended_at", DateTimeField),
+    active_ms=slot("active_ms"),
+    draft=slot("draft", JSONField),
+)
+
+
 def _end(assignment: Assignment, ended: dict[str, Any]) -> None:
     """From lent to submitted; an expired one takes its slot again first. Raises WrongState, LeaseLost."""
-    rows = Assignment.objects.filter(pk=assignment.pk)
-    if rows.filter(state=AssignmentState.LENT).update(**ended):
+    change = {"key": assignment.pk, **ended}
+    if _end_from(before=AssignmentState.LENT, **change):
         return
-    if not rows.filter(state=AssignmentState.EXPIRED).exists():
+    if not Assignment.objects.filter(pk=assignment.pk, state=AssignmentState.EXPIRED).exists():
         raise WrongState("This assignment has ended.")
-    if not take_slot(assignment.instance_id) or not rows.filter(state=AssignmentState.EXPIRED).update(**ended):
+    if not take_slot(assignment.instance_id) or not _end_from(before=AssignmentState.EXPIRED, **change):
         raise LeaseLost
+
+
+_taken_back = Rows(lambda: Annotation.objects.filter(assignment=slot("assignment")))
+
+
+_insert = Insert(Annotation)
 
 
 def _written(assignment: Assignment, fields: dict[str, Any]) -> Annotation:
     """The annotation of this assignment: the one that was taken back, written anew, or a new row."""
-    taken_back = Annotation.objects.filter(assignment=assignment)
-    if taken_back.update(**fields, updated_at=fields["submitted_at"]):
-        return taken_back.get()
+    taken_back: Annotation | None = _taken_back.first(assignment=assignment.pk)
+    if taken_back:
+        for name, value in fields.items():
+            setattr(taken_back, name, value)
+        taken_back.save(update_fields=[*fields, "updated_at"])
+        return taken_back
     keys = {name: getattr(assignment, name) for name in ("task_id", "instance_id", "annotator_id")}
-    return Annotation.objects.create(assignment=assignment, **keys, **fields)
+    return _insert(Annotation(assignment=assignment, **keys, **fields))

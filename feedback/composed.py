@@ -1,0 +1,169 @@
+"""Queries that the ORM composes once: later calls only fill in the values.
+
+Composing a query costs the ORM several times what the database needs to run it. The few that each labelled instance
+passes through are therefore written once, as ordinary querysets with a ``Slot`` for each value that differs::
+
+    of_person = Rows(lambda: Assignment.objects.filter(annotator__user=slot("user")).select_related("task"))
+    of_person.first(user=user.pk)
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.expressions import Expression
+from django.db.models.query import get_related_populators
+from django.db.models.sql import UpdateQuery
+
+M = TypeVar("M", bound=models.Model)
+
+
+class Slot(Expression):
+    """A value that is filled in when the query runs. ``output_field`` says how it is written for the database."""
+
+    def __init__(self, name: str, output_field: models.Field[Any, Any]) -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        return "%s", [self]
+
+
+def slot(name: str, field: type[models.Field[Any, Any]] = models.BigIntegerField) -> Slot:
+    return Slot(name, field())
+
+
+class _Composed(threading.local):
+    """The statement of a query: SQL, and its parameters with slots among them. For each thread and kind of database."""
+
+    def __init__(self, compose: Callable[[], Any]) -> None:
+        self._compose = compose
+        self._of: dict[str, tuple[str, list[Any], Any]] = {}
+
+    def __call__(self, database: BaseDatabaseWrapper) -> tuple[str, list[Any], Any]:
+        """With the reader of the rows, for a SELECT."""
+        if database.vendor not in self._of:
+            query = self._compose()
+            compiler = query.get_compiler(connection=database)
+            sql, parameters = compiler.as_sql()
+            reader = None if isinstance(query, UpdateQuery) else _Reader(compiler, database.alias)
+            self._of[database.vendor] = sql, list(parameters), reader
+        return self._of[database.vendor]
+
+
+class _Reader:
+    """Makes instances of rows, as ``django.db.models.query.ModelIterable`` does of a compiler's."""
+
+    def __init__(self, compiler: Any, alias: str) -> None:
+        fields = compiler.klass_info["select_fields"]
+        self._compiler, self._alias = compiler, alias
+        self._converters = compiler.get_converters([selected[0] for selected in compiler.select])
+        self._own = slice(fields[0], fields[-1] + 1)
+        self._names = [selected[0].target.attname for selected in compiler.select[self._own]]
+        self._related = get_related_populators(compiler.klass_info, compiler.select, alias)  # type: ignore[call-arg]  # the stubs are of Django 6
+
+    def __call__(self, rows: Iterable[Sequence[Any]]) -> list[Any]:
+        return [self._instance(row) for row in self._compiler.apply_converters(rows, self._converters)]
+
+    def _instance(self, row: Sequence[Any]) -> Any:
+        instance = self._compiler.klass_info["model"].from_db(self._alias, self._names, row[self._own])
+        for populator in self._related:
+            populator.populate(row, instance)
+        for name, column in self._compiler.annotation_col_map.items():
+            setattr(instance, name, row[column])
+        return instance
+
+
+def _filled(parameters: Sequence[Any], values: dict[str, Any], database: BaseDatabaseWrapper) -> list[Any]:
+    return [
+        one.output_field.get_db_prep_save(values[one.name], database) if isinstance(one, Slot) else one
+        for one in parameters
+    ]
+
+
+def cursor_on(database: BaseDatabaseWrapper) -> Any:
+    """A cursor; on PostgreSQL behind our own pool, one whose statements the database plans once a connection.
+
+    Without that pool another may stand between, which hands each transaction another connection.
+    """
+    if "pool" not in database.settings_dict["OPTIONS"]:
+        return database.cursor()
+    database.ensure_connection()
+    return database._prepare_cursor(_preparing()(database.connection))  # type: ignore[attr-defined]
+
+
+@cache
+def _preparing() -> type[Any]:
+    from django.db.backends.postgresql.base import ServerBindingCursor
+
+    class Preparing(ServerBindingCursor):  # type: ignore[misc]
+        def execute(self, query: Any, params: Any = None) -> Any:
+            return super().execute(query, params, prepare=True)  # type: ignore[misc]
+
+    return Preparing
+
+
+class Rows:
+    """A SELECT of whole model instances, ``select_related`` and annotations included."""
+
+    def __init__(self, compose: Callable[[], models.QuerySet[Any]]) -> None:
+        self._composed = _Composed(lambda: compose().query)
+
+    def all(self, **values: Any) -> list[Any]:
+        database = connections[DEFAULT_DB_ALIAS]
+        sql, parameters, reader = self._composed(database)
+        with cursor_on(database) as cursor:
+            cursor.execute(sql, _filled(parameters, values, database))
+            found = cursor.fetchall()
+        return reader(found) if found else []
+
+    def first(self, **values: Any) -> Any:
+        """The first row, or None."""
+        found = self.all(**values)
+        return found[0] if found else None
+
+
+class Update:
+    """An UPDATE of one table's rows; the number of rows is the answer."""
+
+    def __init__(self, compose: Callable[[], models.QuerySet[Any]], **changes: Any) -> None:
+        self._composed = _Composed(lambda: self._query(compose(), changes))
+
+    @staticmethod
+    def _query(rows: models.QuerySet[Any], changes: dict[str, Any]) -> Any:
+        query: Any = rows.order_by().query.chain(UpdateQuery)
+        query.add_update_values(changes)
+        return query
+
+    def __call__(self, **values: Any) -> int:
+        database = connections[DEFAULT_DB_ALIAS]
+        sql, parameters, _ = self._composed(database)
+        with cursor_on(database) as cursor:
+            cursor.execute(sql, _filled(parameters, values, database))
+            return int(cursor.rowcount)
+
+
+class Insert:
+    """An INSERT of one new instance of ``model``, which gets its key. Nothing listens to these models' signals."""
+
+    def __init__(self, model: type[models.Model]) -> None:
+        self._fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+        quoted = ", ".join(f'"{field.column}"' for field in self._fields)
+        holes = ", ".join("%s" for _ in self._fields)
+        table, key = model._meta.db_table, model._meta.pk
+        assert key is not None
+        self._sql = f'INSERT INTO "{table}" ({quoted}) VALUES ({holes}) RETURNING "{key.column}"'  # noqa: S608 - names of our own columns
+
+    def __call__(self, instance: M) -> M:
+        database = connections[DEFAULT_DB_ALIAS]
+        values = [field.get_db_prep_save(field.pre_save(instance, True), database) for field in self._fields]
+        with cursor_on(database) as cursor:
+            cursor.execute(self._sql, values)
+            (instance.pk,) = cursor.fetchone()
+        instance._state.adding, instance._state.db = False, database.alias
+        return instance

@@ -1,0 +1,101 @@
+"""Composed queries give what the ORM's own would, with whatever values, on each database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import DateTimeField, Exists, F, JSONField, OuterRef, UUIDField
+from django.db.models.fields import CharField
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from feedback.composed import Insert, Rows, Update, slot
+from feedback.models import Annotation, Assignment, Instance, User
+from feedback.services import queue
+from tests.conftest import make_cast
+
+pytestmark = [pytest.mark.database, pytest.mark.django_db(transaction=True)]
+
+of_person = Rows(
+    lambda: (
+        Assignment.objects.filter(public_id=slot("key", UUIDField), annotator__user=slot("user"))
+        .select_related("task__project", "instance", "guideline")
+        .annotate(said=Exists(Annotation.objects.filter(assignment=OuterRef("pk"))))
+    )
+)
+rename = Update(
+    lambda: Assignment.objects.filter(pk=slot("key"), lease_expires_at__gt=slot("now", DateTimeField)),
+    draft=slot("draft", JSONField),
+    comment=slot("comment", CharField),
+    active_ms=F("active_ms") + slot("more"),
+)
+
+
+@pytest.fixture
+def lent() -> tuple[Assignment, User]:
+    cast = make_cast(instances=3)
+    return queue.next_assignment(cast.task, cast.annotator), cast.annotator
+
+
+def test_rows_are_the_instances_that_the_orm_would_read(lent: tuple[Assignment, User]) -> None:
+    assignment, user = lent
+    for _ in range(2):  # composed, then filled in
+        with CaptureQueriesContext(connection) as asked:
+            found = of_person.first(key=assignment.public_id, user=user.pk)
+            assert found.task.project.name
+            assert found.instance.completions
+            assert found.said is False
+        assert len(asked) == 1
+        read = Assignment.objects.select_related("task", "instance").get(pk=assignment.pk)
+        for one, other in ((found, read), (found.task, read.task), (found.instance, read.instance)):
+            assert one == other
+            for field in type(other)._meta.concrete_fields:
+                assert getattr(one, field.attname) == getattr(other, field.attname), field.name
+    assert of_person.first(key=assignment.public_id, user=user.pk + 1) is None
+    assert of_person.all(key=assignment.instance.public_id, user=user.pk) == []
+
+
+def test_an_update_fills_in_every_kind_of_value(lent: tuple[Assignment, User]) -> None:
+    assignment, _ = lent
+    hostile = {"o'verall": ["%s", "\\", '"', {"ü": None}]}
+    values: dict[str, Any] = {"draft": hostile, "comment": "100 % 'sure'; --", "more": 7}
+    assert rename(key=assignment.pk, now=timezone.now() + timedelta(days=2), **values) == 0
+    assert rename(key=assignment.pk, now=timezone.now(), **values) == 1
+    assignment.refresh_from_db()
+    assert (assignment.draft, assignment.comment, assignment.active_ms) == (hostile, "100 % 'sure'; --", 7)
+
+
+def test_an_insert_stores_what_save_would(lent: tuple[Assignment, User]) -> None:
+    assignment, _ = lent
+    twin = Instance.objects.exclude(pk=assignment.instance_id).first()
+    assert twin
+    names = [field.attname for field in Assignment._meta.concrete_fields if not field.primary_key]
+    values = {name: getattr(assignment, name) for name in names if name != "public_id"} | {"instance_id": twin.pk}
+    made = Insert(Assignment)(Assignment(**values))
+    stored = Assignment.objects.get(pk=made.pk)
+    assert made.pk != assignment.pk
+    assert not made._state.adding
+    for name in names:
+        assert getattr(stored, name) == getattr(made, name), name
+
+
+def test_threads_have_statements_of_their_own(lent: tuple[Assignment, User]) -> None:
+    assignment, user = lent
+    found: list[Any] = []
+
+    def ask() -> None:
+        try:
+            found.extend(of_person.first(key=assignment.public_id, user=user.pk) for _ in range(3))
+        finally:
+            connection.close()
+
+    threads = [Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [assignment] * 12
