@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from feedback.content import media_of, text_of
 from feedback.models import Annotation, Assignment, GuidelineVersion, MediaFile, Task, User
