@@ -135,7 +135,12 @@ class Run:
 
     def _load(self, folder: Path, objective: Objective, path: AttentionPath) -> "PreTrainedModel":
         head: loading.Head = "reward" if "scores" in objective.needs else "policy"
-        return loading.load_model(folder, head, packed=path != "padded", device=self.device, seed=self.config.seed)
+        options, packed = self.config.objective_options, path != "padded"
+        heads = options.heads if "heads" in objective.defaults else 1
+        model = loading.load_model(folder, head, packed=packed, device=self.device, seed=self.config.seed, heads=heads)
+        if heads > 1:
+            model.config.combination = {"how": options.combine, "uncertainty_weight": options.uncertainty_weight}
+        return model
 
     def _preflight(
         self, learner: Learner, tokens: dict[str, list[TokenGroup]], reports: dict[str, Report], vocabulary: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from django import forms
 
@@ -151,5 +151,16 @@ def _option_field(name: str) -> forms.Field:
     defaults: dict[Any, list[str]] = {}
     for reader in _readers(name):
         defaults.setdefault(OBJECTIVES[reader].defaults[name], []).append(reader)
-    usual = "; ".join(f"{value:g} for {', '.join(readers)}" for value, readers in defaults.items())
-    return forms.FloatField(required=False, label=info.title, help_text=f"{info.description} Left empty: {usual}.")
+    usual = "; ".join(f"{value} for {', '.join(readers)}" for value, readers in defaults.items())
+    words: dict[str, Any] = {
+        "required": False,
+        "label": info.title,
+        "help_text": f"{info.description} Left empty: {usual}.",
+    }
+    if info.annotation is int:
+        return forms.IntegerField(**words)
+    if info.annotation is float:
+        return forms.FloatField(**words)
+    return forms.ChoiceField(
+        choices=[("", "–"), *((one, one.capitalize()) for one in get_args(info.annotation))], **words
+    )

@@ -132,6 +132,22 @@ def test_a_model_is_listed_and_its_files_fetched(cast: Any, api: Any) -> None:
     assert api(cast.outsider).send("get", path(cast, "models/")).status_code == 404
 
 
+def test_objectives_can_be_asked_for_with_their_options(cast: Any, api: Any) -> None:
+    assert api(cast.outsider).send("get", path(cast, "objectives/")).status_code == 404
+    answer = api(cast.viewer, "read").send("get", path(cast, "objectives/"))
+    found = {one["id"]: one for one in answer.json()}
+    assert found["simpo"]["options"]["beta"] | {"description": ""} == {
+        "default": 2.0,
+        "description": "",
+        "exclusiveMinimum": 0,
+        "maximum": 100,
+        "title": "Beta",
+        "type": "number",
+    }
+    assert found["ensemble"]["options"]["combine"]["enum"] == ["mean", "worst", "uncertainty"]
+    assert (found["bt"]["makes"], found["plackett_luce"]["consumes"]) == ("reward-model", ["ranked", "ratings"])
+
+
 def test_base_models_can_be_asked_for(cast: Any, api: Any) -> None:
     model = finished_run(cast).model
     answer = api(cast.manager).send("get", path(cast, "base-models/")).json()

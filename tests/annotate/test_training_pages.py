@@ -12,6 +12,7 @@ from django.test import Client
 
 from tests.annotate.trained import finished_run, queued_run, version_of
 from training.models import Run
+from training.objectives.catalogue import OBJECTIVES
 
 Browser = Callable[..., Client]
 FORM = {
@@ -91,6 +92,30 @@ def test_the_form_starts_one_run_however_often_it_is_sent(cast: Any, browser: Br
     assert run.config["epochs"] == 2
     assert run.config["objective_options"] == {"margin_scale": 0.0, "label_smoothing": 0.0}
     assert "max_steps" not in run.config
+
+
+def test_the_form_keeps_the_options_that_the_objective_reads_and_leaves_others_out(cast: Any, browser: Browser) -> None:
+    chosen = {"objective": "ensemble", "heads": "3", "combine": "worst", "beta": "0.5", "margin_scale": ""}
+    body = FORM | {"version": str(version_of(cast).public_id)} | chosen
+    assert browser(cast.manager).post(url(cast, "new/"), body).status_code == 302
+    run = Run.objects.get()
+    assert run.config["objective_options"] == {"heads": 3, "combine": "worst", "label_smoothing": 0.0}
+    assert run.kind == "reward-model"
+
+
+def test_an_option_out_of_its_range_is_told_at_its_field(cast: Any, browser: Browser) -> None:
+    body = FORM | {"version": str(version_of(cast).public_id), "objective": "dpo", "beta": "-1"}
+    answer = browser(cast.manager).post(url(cast, "new/"), body)
+    assert answer.status_code == 422
+    assert answer.context["form"].errors["beta"] == ["Should be greater than 0."]
+
+
+def test_the_form_tells_of_every_objective(cast: Any, browser: Browser) -> None:
+    version_of(cast)
+    text = browser(cast.manager).get(url(cast, "new/")).content.decode()
+    for objective in OBJECTIVES.values():
+        assert f'<option value="{objective.name}"' in text
+        assert f'data-read-by="{objective.name}"' in text
 
 
 @pytest.mark.parametrize(

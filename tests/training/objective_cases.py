@@ -58,6 +58,9 @@ def lists(ranks: list[list[int]], seed: int = 0, heads: int = 1, **changes: Any)
     )
     completions = Completions(
         group=torch.tensor([number for number, one in enumerate(ranks) for _ in one], dtype=torch.long),
+        key=torch.as_tensor(generator.integers(-(2**62), 2**62, len(ranks)))[
+            torch.tensor([number for number, one in enumerate(ranks) for _ in one], dtype=torch.long)
+        ],
         rank=torch.tensor(flat, dtype=torch.long),
         gain=tensor(gains),
         weight=torch.ones(count, dtype=torch.float64),
@@ -121,7 +124,7 @@ def part(inputs: Inputs, groups: list[int]) -> Inputs:
             probability=e.probability[edges],
             group=moved(e.group[edges], number),
         ),
-        completions=Completions(moved(c.group[rows], number), c.rank[rows], c.gain[rows], c.weight[rows]),
+        completions=Completions(moved(c.group[rows], number), c.key[rows], c.rank[rows], c.gain[rows], c.weight[rows]),
         scores=of_rows(inputs.scores),
         logps=of_rows(inputs.logps),
         ref_logps=of_rows(inputs.ref_logps),

@@ -5,11 +5,14 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from tests.training.tiny_models import settings, write_rows
 from training import run as training_run
 from training.base_model import preference_pairs
+from training.engine.errors import RunError
 from training.engine.readers import read_groups
 from training.objectives.catalogue import OBJECTIVES
 
@@ -61,7 +64,27 @@ def unpaired(count: int) -> list[dict[str, Any]]:
     ]
 
 
+def demonstrations(count: int) -> list[dict[str, Any]]:
+    rows = preference_pairs(count, seed=5)
+    return [{"id": f"d{n}", "prompt": row["prompt"], "completion": row["chosen"]} for n, row in enumerate(rows)]
+
+
+def critiques(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"c{number}",
+            "prompt": row["prompt"],
+            "completion": words(row["rejected"]),
+            "critique": "Answer the question that was asked.",
+            "refinement": words(row["chosen"]) if number % 4 else None,
+        }
+        for number, row in enumerate(preference_pairs(count, seed=5))
+    ]
+
+
 ROWS = {
+    "prompt-completion": demonstrations,
+    "critiques": critiques,
     "preference-conversational": lambda count: preference_pairs(count, seed=5),
     "preference": lambda count: preference_pairs(count, seed=5),
     "ranked": rankings,
@@ -83,7 +106,7 @@ def prepare(folder: Path, objective: str, shape: str, **changes: Any) -> Path:
 
 
 FIRST = [(name, next(iter(objective.consumes))) for name, objective in OBJECTIVES.items()]
-MORE = [("dpo", "ranked"), ("plackett_luce", "ratings"), ("kto", "preference")]
+MORE = [("dpo", "ranked"), ("plackett_luce", "ratings"), ("kto", "preference"), ("hindsight", "preference")]
 
 
 @pytest.mark.parametrize(("name", "shape"), [*FIRST, *MORE])
@@ -116,6 +139,53 @@ def test_packed_and_padded_lists_learn_alike(tmp_path: Path) -> None:
 
 def read(tmp_path: Path, reader: Any, *rows: dict[str, Any], scale: float = 0.0) -> Any:
     return read_groups([write_rows(tmp_path / "rows.jsonl", list(rows))], reader, margin_scale=scale)
+
+
+def test_an_ensemble_is_scored_as_it_was_trained(tmp_path: Path) -> None:
+    from training.engine import loading
+    from training.generation.best_of_n import score_completions
+
+    options = {"heads": 3, "combine": "worst"}
+    folder = prepare(tmp_path, "ensemble", "preference", objective_options=options, max_steps=2)
+    assert training_run.execute(folder) == 0
+    model = loading.load_model(folder / "model", "reward", packed=True, device=torch.device("cpu"), heads=3)
+    held = [json.loads(line) for line in (folder / "held.jsonl").read_text().splitlines()]
+    found = score_completions(
+        model,
+        loading.load_tokenizer(folder / "model"),
+        [tuple(row["prompt"]) for row in held],
+        [[tuple(row["chosen"]), tuple(row["rejected"])] for row in held],
+    )
+    lines = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    expected = [[line["score_chosen"], line["score_rejected"]] for line in lines if line["split"] == "test"]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    with pytest.raises(RunError, match="has 3 heads and the run asks for 1"):
+        loading.load_model(folder / "model", "reward", packed=True, device=torch.device("cpu"))
+
+
+def test_ratings_stand_before_the_completion_that_they_rate(tmp_path: Path) -> None:
+    scales = [{"scale": "helpful", "value": 4, "low": 1, "high": 5}, {"scale": "short", "value": 1, "high": 3}]
+    row = {"prompt": [{"role": "user", "content": "q"}], "completion": "a", "ratings": scales}
+    (group,) = read(tmp_path, "controlled", row)
+    assert group.prompt == ({"role": "user", "content": "q\n\n[helpful: 4/5, short: 1/3]"},)
+    assert group.completions == ("a",)
+
+
+def test_hindsight_tells_the_bad_answer_first_and_leaves_ties_out(tmp_path: Path) -> None:
+    pair = {"prompt": "q", "chosen": "yes", "rejected": "no"}
+    said, doubted, tie = read(tmp_path, "hindsight", pair, pair | {"soft_label": 0.2}, pair | {"strength": 0})
+    assert said.completions == ("Bad: no\n\nGood: yes",)
+    assert doubted.completions == ("Bad: yes\n\nGood: no",)
+    assert tie.unusable == "a tie has no better side"
+
+
+def test_critiques_stand_between_a_completion_and_its_refinement(tmp_path: Path) -> None:
+    row = {"prompt": "q", "completion": "no", "critique": "Too short.", "refinement": "No, because."}
+    (story,) = read(tmp_path, "criticised", row)
+    assert story.completions == ("Bad: no\n\nCritique: Too short.\n\nGood: No, because.",)
+    alone, without = read(tmp_path, "refined", row, row | {"refinement": None})
+    assert alone.completions == ("No, because.",)
+    assert without.unusable == "has no refinement"
 
 
 RANKED: dict[str, Any] = {"prompt": "q", "completions": ["a", "b", "c", "d"], "ranks": [2, 1, None, 2]}
@@ -156,11 +226,11 @@ def test_ratings_of_a_prompt_become_one_list_by_their_mean(tmp_path: Path) -> No
         ("ranking", RANKED | {"completions": ["a", 3, "c", "d"]}, "completion is neither"),
         ("ratings", {"prompt": "q", "completion": "a", "score": 2}, "score is outside"),
         ("unpaired", {"prompt": "q", "completion": "a", "label": 1}, "neither true nor false"),
+        ("controlled", {"prompt": "q", "completion": "a", "ratings": [3]}, "no list of scale"),
+        ("refined", {"prompt": "q", "refinement": 3}, "refinement is neither"),
     ],
 )
 def test_rows_that_do_not_fit_are_named(tmp_path: Path, reader: Any, row: dict[str, Any], says: str) -> None:
-    from training.engine.errors import RunError
-
     with pytest.raises(RunError, match=says):
         read(tmp_path, reader, row)
 

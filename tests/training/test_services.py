@@ -21,6 +21,7 @@ from training.base_models import base_models
 from training.curves import curves
 from training.ingest import Cursor, sync_metrics
 from training.models import Metric, Run, RunState
+from training.objectives.catalogue import OBJECTIVES
 
 PAIR = {"id": "p", "prompt": "Q?", "chosen": "yes", "rejected": "no"}
 
@@ -89,6 +90,20 @@ def test_a_version_without_preferences_is_refused_in_words(cast: Any) -> None:
     empty = freeze_rows(cast.task, cast.owner, {"test": [PAIR]})
     with pytest.raises(WrongState, match="no preferences to train on"):
         services.start_run(empty, "bt", "small", {}, cast.manager)
+
+
+@pytest.mark.parametrize("name, objective", OBJECTIVES.items())
+def test_an_objective_takes_only_a_version_with_its_data(version: Any, cast: Any, name: str, objective: Any) -> None:
+    if "preference-conversational" in objective.consumes:
+        run = services.start_run(version, name, "small", {}, cast.manager)
+        assert run.kind == objective.makes
+        return
+    with pytest.raises(WrongState) as refused:
+        services.start_run(version, name, "small", {}, cast.manager)
+    assert refused.value.message == (
+        f"This dataset version has {objective.lacking}, with at least one row in its train split."
+    )
+    assert not Run.objects.exists()
 
 
 def test_a_version_that_is_still_freezing_is_refused_in_words(version: Any, cast: Any) -> None:

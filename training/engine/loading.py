@@ -114,10 +114,12 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     return tokenizer
 
 
-def load_model(folder: Path, head: Head, *, packed: bool, device: torch.device, seed: int = 0) -> "PreTrainedModel":
+def load_model(
+    folder: Path, head: Head, *, packed: bool, device: torch.device, seed: int = 0, heads: int = 1
+) -> "PreTrainedModel":
     """A model in float32, in evaluation mode, on `device`.
 
-    `head` is `policy` (language-model head) or `reward` (one score; drawn from `seed` where the folder has none).
+    `head` is `policy` (language-model head) or `reward` (`heads` scores; drawn from `seed` where the folder has none).
     Evaluation mode is meant: preferences are learned without dropout, so that a reference and a policy with equal
     weights give equal numbers.
     Raises RunError where the folder is refused or does not fit.
@@ -127,6 +129,11 @@ def load_model(folder: Path, head: Head, *, packed: bool, device: torch.device, 
     raw = check_folder(folder)
     if head == "policy":
         _check_policy(raw)
+    elif _gives_scores(raw) and len(raw.get("id2label") or "ab") != heads:  # two labels are left unsaid
+        raise RunError(
+            f"This reward model has {len(raw.get('id2label') or 'ab')} heads and the run asks for {heads}; choose "
+            "another base model."
+        )
     attention.register()
     torch.manual_seed(seed)
     try:
@@ -138,7 +145,7 @@ def load_model(folder: Path, head: Head, *, packed: bool, device: torch.device, 
             dtype=torch.float32,
             attn_implementation=attention.NAME if packed else "sdpa",
             output_loading_info=True,
-            **({"num_labels": 1} if head == "reward" else {}),
+            **({"num_labels": heads} if head == "reward" else {}),
         )
     except (ValueError, OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise RunError(f"The model in {folder} cannot be loaded: {error}.") from error
@@ -159,11 +166,14 @@ def _class_for(head: Head) -> Any:
 
 
 def _check_policy(raw: dict[str, Any]) -> None:
-    names = raw.get("architectures") or []
-    if any(str(name).endswith("ForSequenceClassification") for name in names):
+    if _gives_scores(raw):
         raise RunError("This model gives scores and writes no text; choose a language model for this objective.")
     if raw.get("final_logit_softcapping"):
         raise RunError("Models that cap their logits are not supported.")
+
+
+def _gives_scores(raw: dict[str, Any]) -> bool:
+    return any(str(name).endswith("ForSequenceClassification") for name in raw.get("architectures") or [])
 
 
 def can_pack(folder: Path, longest: int) -> bool:

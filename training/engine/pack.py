@@ -1,5 +1,6 @@
 """Token groups → batches: packed trees or padded rows, with the same index arrays over both."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -29,9 +30,11 @@ class Edges:
 
 @dataclass(frozen=True)
 class Completions:
-    """What was said of the completions of a batch, flat arrays [R], see `records.Label`; and the group of each."""
+    """What was said of the completions of a batch, flat arrays [R], see `records.Label`; the group of each, and a
+    number that stands for its prompt."""
 
     group: Tensor
+    key: Tensor
     rank: Tensor
     gain: Tensor
     weight: Tensor
@@ -190,10 +193,16 @@ def make_completions(groups: Sequence[TokenGroup], device: torch.device) -> Comp
     labels = [label for group in groups for label in group.labels or [Label()] * len(group.completions)]
     return Completions(
         group=_whole([number for number, group in enumerate(groups) for _ in group.completions], device),
+        key=_whole([key for group in groups for key in [prompt_key(group.prompt_id)] * len(group.completions)], device),
         rank=_whole([label.rank for label in labels], device),
         gain=_real([label.gain for label in labels], device),
         weight=_real([label.weight for label in labels], device),
     )
+
+
+def prompt_key(prompt_id: str) -> int:
+    """64 bits that stand for a prompt, as a signed number."""
+    return int.from_bytes(hashlib.sha256(prompt_id.encode()).digest()[:8], "big", signed=True)
 
 
 def _whole(values: list[int], device: torch.device) -> Tensor:

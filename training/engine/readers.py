@@ -9,6 +9,7 @@ from typing import Any
 from training.engine.errors import RunError
 from training.engine.files import sha256_json
 from training.engine.records import Group, Label, Preference, Text, file_rows, number_of, text_of
+from training.engine.render import plain_completion
 from training.objectives.catalogue import Reader
 
 _SHOWN_ERRORS = 20
@@ -115,6 +116,69 @@ def _unpaired(row: Row, place: str, margin_scale: float) -> Group:
     return _group(row, place, (text_of(row, "completion"),), (), (label,))
 
 
+def _demonstration(row: Row, place: str, margin_scale: float) -> Group:
+    """A completion to imitate."""
+    del margin_scale
+    return _imitated(row, place, text_of(row, "completion"))
+
+
+def _controlled(row: Row, place: str, margin_scale: float) -> Group:
+    """A rated completion, after its prompt with a line that says the ratings: `[helpful: 4/5, short: 1/3]`."""
+    del margin_scale
+    ratings = row.get("ratings") or []
+    if not isinstance(ratings, list) or any(not _is_rating(one) for one in ratings):
+        raise ValueError("ratings are no list of scale, value and highest value")
+    if row.get("completion") is None:
+        return _imitated(row, place, "", "rates the instance and no completion")
+    line = ", ".join(f"{one['scale']}: {one['value']}/{one['high']}" for one in ratings)
+    group = _imitated(row, place, text_of(row, "completion"), "" if line else "has no rating")
+    return replace(group, prompt=_continued(group.prompt, f"[{line}]"))
+
+
+def _is_rating(one: Any) -> bool:
+    return isinstance(one, dict) and {"scale", "value", "high"} <= one.keys()
+
+
+def _hindsight(row: Row, place: str, margin_scale: float) -> Group:
+    """The rejected completion, then the chosen one."""
+    pair = _pair(row, place, margin_scale)
+    good, bad = (plain_completion(completion) for completion in pair.completions)
+    tie = "a tie has no better side" if pair.preferences[0].probability == 0.5 else ""
+    if pair.preferences[0].probability < 0.5:
+        good, bad = bad, good
+    return _imitated(row, place, f"Bad: {bad}\n\nGood: {good}", tie)
+
+
+def _criticised(row: Row, place: str, margin_scale: float) -> Group:
+    """A completion, what was said of it, and its refinement."""
+    refined = _refined(row, place, margin_scale)
+    critique = str(row.get("critique") or "").strip()
+    said = f"\n\nCritique: {critique}" if critique else ""
+    story = f"Bad: {plain_completion(text_of(row, 'completion'))}{said}\n\nGood: "
+    return replace(refined, completions=(story + plain_completion(refined.completions[0]),))
+
+
+def _refined(row: Row, place: str, margin_scale: float) -> Group:
+    """The refinement of a completion."""
+    del margin_scale
+    if row.get("refinement") is None:
+        return _imitated(row, place, "", "has no refinement")
+    return _imitated(row, place, text_of(row, "refinement"))
+
+
+def _continued(prompt: Text, line: str) -> Text:
+    """A prompt with a line more, in its last message."""
+    if isinstance(prompt, str):
+        return f"{prompt}\n\n{line}"
+    return (*prompt[:-1], prompt[-1] | {"content": f"{prompt[-1]['content']}\n\n{line}"})
+
+
+def _imitated(row: Row, place: str, completion: Text, unusable: str = "") -> Group:
+    weight = number_of(row, "weight", low=0)
+    label = Label(gain=1.0, weight=1.0 if weight is None else weight)
+    return _group(row, place, (completion,), (), (label,), unusable)
+
+
 _FEW = "fewer than two completions to compare"
 
 
@@ -158,4 +222,9 @@ _READERS: Mapping[Reader, Callable[[Row, str, float], Group]] = {
     "ranking": _ranking,
     "ratings": _rated,
     "unpaired": _unpaired,
+    "demonstration": _demonstration,
+    "controlled": _controlled,
+    "hindsight": _hindsight,
+    "criticised": _criticised,
+    "refined": _refined,
 }

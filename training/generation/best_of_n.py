@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from training.engine import attention
 from training.engine.batches import fill
@@ -13,6 +14,7 @@ from training.engine.pack import make_batch
 from training.engine.records import Group, Text
 from training.engine.tokens import Lengths, TokenGroup, tokenise
 from training.generation.sample import Sampling, sample
+from training.objectives.reward import combined
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -59,9 +61,20 @@ def score_groups(model: "PreTrainedModel", groups: Sequence[TokenGroup], budget:
             values = run_model(model, batch).scores
         if values is None:
             raise ValueError("The model has no score head.")
-        flat = iter(values[:, 0].tolist())
+        flat = iter(one_score(model, values).tolist())
         scores += [[next(flat) for _ in group.completions] for group in batch.groups]
     return scores
+
+
+def one_score(model: "PreTrainedModel", scores: Tensor) -> Tensor:
+    """A reward model's scores [R, K] as one [R], combined as its configuration says. Raises ValueError where it has
+    several heads and does not say."""
+    combination = getattr(model.config, "combination", None)
+    if scores.shape[1] == 1:
+        return scores[:, 0]
+    if combination is None:
+        raise ValueError("The model has several heads and does not say how they are combined.")
+    return combined(scores, combination["how"], combination["uncertainty_weight"])
 
 
 def best_of_n(

@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Need = Literal["scores", "logps", "ref_logps", "divergence"]
-Reader = Literal["pair", "ranking", "ratings", "unpaired"]
+Reader = Literal[
+    "pair",
+    "ranking",
+    "ratings",
+    "unpaired",
+    "demonstration",
+    "controlled",
+    "hindsight",
+    "criticised",
+    "refined",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class Objective:
     lacking: str
     loss: str
     source: str
-    defaults: Mapping[str, float] = field(default_factory=dict)
+    defaults: Mapping[str, float | str] = field(default_factory=dict)
 
     @property
     def makes(self) -> Literal["reward-model", "policy"]:
@@ -49,13 +59,14 @@ _LISTS: Mapping[str, Reader] = {"ranked": "ranking", "ratings": "ratings"}
 _SINGLE: Mapping[str, Reader] = {"unpaired": "unpaired", "preference-conversational": "pair", "preference": "pair"}
 _NO_LISTS = "no rankings or ratings to train on; freeze one in the shape ranked or ratings"
 _NO_PAIRS = "no preferences to train on; freeze one in the shape preference or ranked"
+_IMITATION = "−log π(tokens) / tokens"
 _SCORES: frozenset[Need] = frozenset({"scores"})
 _POLICY: frozenset[Need] = frozenset({"logps"})
 _AGAINST_REFERENCE: frozenset[Need] = frozenset({"logps", "ref_logps"})
 
 
 def _pairwise(
-    name: str, title: str, summary: str, needs: frozenset[Need], loss: str, source: str, **defaults: float
+    name: str, title: str, summary: str, needs: frozenset[Need], loss: str, source: str, **defaults: float | str
 ) -> Objective:
     return Objective(name, title, summary, needs, _PAIRS, _NO_PAIRS, loss, source, defaults)
 
@@ -186,6 +197,61 @@ _ALL = (
         "−Σ_k log(e^{s_k} / Σ_{j ≥ k} e^{s_j}) + α (−s_1), s = log π per token",
         "arXiv:2306.17492",
         {"sft_weight": 0.05},
+    ),
+    _pairwise(
+        "ensemble",
+        "Reward model (ensemble)",
+        "Several reward models on one base model; where they differ, nobody has said much.",
+        _SCORES,
+        "mean over heads k of n_k × bt, n_k ~ Poisson(1) per prompt; R = mean, min or mean − λ var",
+        "arXiv:2310.02743",
+        heads=4,
+        bootstrap="prompts",
+        combine="mean",
+        uncertainty_weight=1.0,
+        label_smoothing=0.0,
+        margin_scale=0.0,
+    ),
+    Objective(
+        "sft",
+        "Policy (imitation)",
+        "Imitates the completions that were preferred over all others, and the refinements.",
+        _POLICY,
+        {"prompt-completion": "demonstration"},
+        "no completions to imitate; freeze one in the shape prompt-completion",
+        _IMITATION,
+        "Ouyang et al. 2022, arXiv:2203.02155",
+    ),
+    Objective(
+        "conditional",
+        "Policy (conditioned on ratings)",
+        "Imitates every rated completion after a line that says its ratings; ask for the best ones afterwards.",
+        _POLICY,
+        {"ratings": "controlled"},
+        "no ratings of completions to train on; freeze one in the shape ratings",
+        f"{_IMITATION}, after the prompt with “[scale: value/highest, …]”",
+        "arXiv:2310.05344 (SteerLM)",
+    ),
+    Objective(
+        "hindsight",
+        "Policy (chain of hindsight)",
+        "Imitates a bad answer followed by a good one, with the critique between them where there is one; continue "
+        "after “Good: ” to get good ones.",
+        _POLICY,
+        {"critiques": "criticised", "preference-conversational": "hindsight", "preference": "hindsight"},
+        "no critiques with refinements and no preferences to train on; freeze one in the shape critiques or preference",
+        f"{_IMITATION}, of “Bad: … Critique: … Good: …”",
+        "arXiv:2302.02676",
+    ),
+    Objective(
+        "ilf",
+        "Policy (imitation of refinements)",
+        "Imitates what people made of completions after criticising them.",
+        _POLICY,
+        {"critiques": "refined"},
+        "no critiques with refinements to train on; freeze one in the shape critiques",
+        f"{_IMITATION}, of the refinement after the bare prompt",
+        "arXiv:2303.16749 (its last step; refinements are people's)",
     ),
 )
 

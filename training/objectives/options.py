@@ -1,5 +1,7 @@
 """The numbers that objectives read: what each means, its range, and what it is unless a run says otherwise."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -48,6 +50,31 @@ class ObjectiveOptions(BaseModel):
         le=100,
         title="Weight of imitation",
         description="How much imitating the best completion counts beside the ranking.",
+    )
+    heads: int = Field(
+        4,
+        ge=2,
+        le=64,
+        title="Heads",
+        description="How many reward models share the base model, each with its own head.",
+    )
+    bootstrap: Literal["prompts", "none"] = Field(
+        "prompts",
+        title="Bootstrap",
+        description="Whether each head learns from its own draw of the prompts, with replacement.",
+    )
+    combine: Literal["mean", "worst", "uncertainty"] = Field(
+        "mean",
+        title="Combination",
+        description="What the heads' scores make together: their mean, the lowest of them, or their mean less their "
+        "variance.",
+    )
+    uncertainty_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1000,
+        title="Weight of uncertainty",
+        description="With the combination uncertainty: how much the variance of the heads takes away.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from training.objectives import listwise, pairwise, reward, unpaired
+from training.objectives import listwise, pairwise, reward, supervised, unpaired
 from training.objectives.terms import Function
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -18,4 +18,9 @@ FUNCTIONS: Mapping[str, Function] = {
     "plackett_luce": listwise.plackett_luce,
     "lipo_lambda": listwise.lipo_lambda,
     "pro": listwise.pro,
+    "ensemble": reward.ensemble,
+    "sft": supervised.imitation,
+    "conditional": supervised.imitation,
+    "hindsight": supervised.imitation,
+    "ilf": supervised.imitation,
 }

@@ -30,11 +30,14 @@ class Edges(Protocol):
 
 
 class Completions(Protocol):
-    """What was said of each completion, flat arrays [R]: its group, its place from 1 (0 for none), its gain in [0, 1]
-    (1 the best, for an unpaired completion good or bad) and loss weight."""
+    """What was said of each completion, flat arrays [R]: its group, a number that stands for its prompt
+    (`key`), its place from 1 (0 for none), its gain in [0, 1] (1 the best, for an unpaired completion good or bad) and
+    loss weight."""
 
     @property
     def group(self) -> Tensor: ...
+    @property
+    def key(self) -> Tensor: ...
     @property
     def rank(self) -> Tensor: ...
     @property
