@@ -41,7 +41,7 @@ TEMPLATES = (
 )
 OF_THE_CONTROL_ROOM = {"_bars.html", "_budget.html", "_chart.html", "_job.html", "_rail.html", "_task_picker.html"}
 PYTHON = (
-    *("feedback/answers.py", "feedback/questions.py", "feedback/services/commenting.py"),
+    *(f"feedback/{name}.py" for name in ("answers", "span_answers", "wording", "questions", "services/commenting")),
     *("feedback/services/labelling.py", "feedback/services/queue/*.py"),
     *("annotate/keys.py", "annotate/languages.py", "annotate/forms/abilities.py", "annotate/speaking.py"),
     *(f"annotate/views/{name}.py" for name in ("label", "own", "reading", "summaries", "spans", "account")),

@@ -8,14 +8,15 @@ Answers by kind (see ``docs/glossary.md``):
 * preference ``{"value": "a-is-clearly-better", "aspects": {"helpful": "tie"}, "confidence": 4, "reasons": [...]}``
 * ranking    ``{"groups": [[2], [0, 1]], "unacceptable": [1]}`` best group first; completions left out are unranked
 * rating     ``{"ratings": {"helpfulness": [4, 2]}}`` a value per completion (``null``: not rated), or one per instance
-* span       ``{"spans": [{"target": 0, "start": 3, "end": 9, "type": "Unverifiable", ...}], "missing": [...]}``
+* span       ``{"spans": [{"target": 0, "start": 3, "end": 9, "type": "Unverifiable", ...}], "missing": [...]}``, and
+  ``"times"`` where times of media are marked (see :mod:`feedback.span_answers`)
 * critique   ``{"critiques": ["...", ""], "refinements": [null, "..."]}``
 * choice     ``{"values": ["yes"]}``
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -33,7 +34,8 @@ from feedback.questions import (
     Strict,
     sentences,
 )
-from feedback.wording import Sentence
+from feedback.span_answers import SpanAnswer, span_misfits
+from feedback.wording import Sentence, not_one_of
 
 
 class PreferenceAnswer(Strict):
@@ -51,33 +53,6 @@ class RankingAnswer(Strict):
 
 class RatingAnswer(Strict):
     ratings: dict[str, list[int | None]]
-
-
-class Span(Strict):
-    """``target`` is a completion's index, or -1 - m for message m of the prompt; ``[start, end)`` in code points."""
-
-    target: int
-    start: int = Field(ge=0)
-    end: int = Field(ge=1)
-    type: str
-    subtype: str = ""
-    severity: str = ""
-    comment: str = Field(default="", max_length=4000)
-    confidence: int | None = Field(default=None, ge=1, le=5)
-
-
-class MissingItem(Strict):
-    """Information a completion lacks; ``passage`` is the index of the passage that holds it, when there is one."""
-
-    target: int = Field(ge=0)
-    text: str = Field(max_length=4000)
-    passage: int | None = Field(default=None, ge=0)
-    sentences: list[int] = []
-
-
-class SpanAnswer(Strict):
-    spans: list[Span] = Field(default=[], max_length=5000)
-    missing: list[MissingItem] = Field(default=[], max_length=200)
 
 
 class CritiqueAnswer(Strict):
@@ -105,14 +80,15 @@ def check_answers(
     *,
     completions: Sequence[str],
     prompt: Sequence[str] = (),
-    passages: int | None = None,
+    passages: Sequence[str] | None = None,
+    media: Mapping[int, Sequence[str]] | None = None,
     partial: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Validate ``answers`` ({question name: answer}) for one instance and return them in canonical form.
 
-    ``completions`` and ``prompt`` are the source texts (for counts and span bounds), ``passages`` is the number of
-    passages (``None``: not known). ``partial`` accepts a missing
-    required answer, and an unfinished one: drafts, recorded annotations and judges that answer only some questions.
+    ``completions``, ``prompt`` and ``passages`` are the source texts (for counts and span bounds), ``media`` the kinds
+    of the media of each text that shows some, by target (``None``: not known). ``partial`` accepts a missing required
+    answer, and an unfinished one: drafts, recorded annotations and judges that answer only some questions.
     A question that is not asked (see :func:`not_asked`) needs no answer and takes none.
     Raises InvalidAnswer whose ``errors`` map ``question.field`` to a sentence.
     """
@@ -132,8 +108,15 @@ def check_answers(
         try:
             if unasked:
                 raise InvalidAnswer({"": unasked})
-            texts = {"completions": completions, "prompt": prompt}
-            clean[name] = check_answer(question, answers[name], **texts, passages=passages, partial=partial)
+            clean[name] = check_answer(
+                question,
+                answers[name],
+                completions=completions,
+                prompt=prompt,
+                passages=passages,
+                media=media,
+                partial=partial,
+            )
         except InvalidAnswer as error:
             errors.update({f"{name}.{path}".rstrip("."): message for path, message in error.errors.items()})
     if not partial and all(not_asked(question, answers, len(completions)) for question in questions):
@@ -171,7 +154,8 @@ def check_answer(
     *,
     completions: Sequence[str],
     prompt: Sequence[str] = (),
-    passages: int | None = None,
+    passages: Sequence[str] | None = None,
+    media: Mapping[int, Sequence[str]] | None = None,
     partial: bool = False,
 ) -> dict[str, Any]:
     """Validate one answer; returns its canonical JSON form. An answer to a required question must be whole unless
@@ -180,7 +164,10 @@ def check_answer(
         parsed = _ANSWERS[question.kind].model_validate(answer, strict=True)
     except ValidationError as error:
         raise InvalidAnswer(sentences(error)) from error
-    errors = _misfits(question, parsed, completions, prompt, passages)
+    if isinstance(question, SpanQuestion) and isinstance(parsed, SpanAnswer):
+        errors = span_misfits(question, parsed, completions, prompt, passages, media)
+    else:
+        errors = _misfits(question, parsed, len(completions))
     if not errors and question.required and not partial:
         errors = _lacking(question, parsed)
     if errors:
@@ -188,16 +175,7 @@ def check_answer(
     return parsed.model_dump()
 
 
-def passage_count(meta: Mapping[str, Any]) -> int:
-    """How many passages an instance brings (``meta.passages``), which missing information may point at."""
-    passages = meta.get("passages")
-    return len(passages) if isinstance(passages, list) else 0
-
-
-def _misfits(
-    question: Question, answer: Strict, completions: Sequence[str], prompt: Sequence[str], passages: int | None
-) -> dict[str, str]:
-    n = len(completions)
+def _misfits(question: Question, answer: Strict, n: int) -> dict[str, str]:
     match question, answer:
         case PreferenceQuestion(), PreferenceAnswer():
             return _preference_misfits(question, answer)
@@ -205,9 +183,6 @@ def _misfits(
             return _ranking_misfits(question, answer, n)
         case RatingQuestion(), RatingAnswer():
             return _rating_misfits(question, answer, n)
-        case SpanQuestion(), SpanAnswer():
-            errors = _span_misfits(question, answer, completions, prompt)
-            return errors | _missing_misfits(question, answer.missing, n, passages)
         case CritiqueQuestion(), CritiqueAnswer():
             return _critique_misfits(question, answer, n)
         case ChoiceQuestion(), ChoiceAnswer():
@@ -224,7 +199,7 @@ def _lacking(question: Question, answer: Strict) -> dict[str, str]:
             return {"critiques": Sentence("write at least one critique")}
         case ChoiceQuestion(), ChoiceAnswer(values=[]):
             return {"values": Sentence("choose at least one option")}
-        case SpanQuestion(), SpanAnswer(spans=[], missing=[]):
+        case SpanQuestion(), SpanAnswer(spans=[], missing=[], times=[]):
             return {"spans": Sentence("mark at least one span")}
         case RatingQuestion(), RatingAnswer():
             rated = {name: None not in values for name, values in answer.ratings.items()}
@@ -239,12 +214,12 @@ def _preference_misfits(question: PreferenceQuestion, answer: PreferenceAnswer) 
     errors: dict[str, str] = {}
     allowed = question.values()
     if answer.value not in allowed:
-        errors["value"] = _not_one_of(answer.value, allowed)
+        errors["value"] = not_one_of(answer.value, allowed)
     for aspect, value in answer.aspects.items():
         if aspect not in question.aspects:
             errors[f"aspects.{aspect}"] = Sentence("this question has no such aspect")
         elif value not in allowed:
-            errors[f"aspects.{aspect}"] = _not_one_of(value, allowed)
+            errors[f"aspects.{aspect}"] = not_one_of(value, allowed)
     if answer.confidence is not None and not question.ask_confidence:
         errors["confidence"] = Sentence("this question does not ask for confidence")
     unknown = [reason for reason in answer.reasons if reason not in question.reasons]
@@ -293,70 +268,6 @@ def _rating_misfits(question: RatingQuestion, answer: RatingAnswer, n: int) -> d
     return errors
 
 
-def _span_misfits(
-    question: SpanQuestion, answer: SpanAnswer, completions: Sequence[str], prompt: Sequence[str]
-) -> dict[str, str]:
-    errors: dict[str, str] = {}
-    types = {span_type.name: span_type for span_type in question.types}
-    for i, span in enumerate(answer.spans):
-        text = _span_text(span.target, completions, prompt if question.on_prompt else ())
-        if text is None:
-            errors[f"spans.{i}.target"] = Sentence("no such text")
-        elif not span.start < span.end <= len(text):
-            errors[f"spans.{i}.end"] = Sentence("needs start < end <= %(n)s code points", n=len(text))
-        if span.type not in types:
-            errors[f"spans.{i}.type"] = _not_one_of(span.type, types)
-        elif span.subtype and span.subtype not in types[span.type].subtypes:
-            errors[f"spans.{i}.subtype"] = Sentence(
-                "%(subtype)s is no subtype of %(type)s", subtype=repr(span.subtype), type=repr(span.type)
-            )
-        if span.severity and span.severity not in question.severities:
-            errors[f"spans.{i}.severity"] = _not_one_of(span.severity, question.severities)
-    if not question.allow_overlap and not errors:
-        errors |= _overlaps(answer.spans)
-    return errors
-
-
-def _overlaps(spans: Sequence[Span]) -> dict[str, str]:
-    """A sentence for each span that begins before one that starts earlier in the same text has ended."""
-    errors: dict[str, str] = {}
-    ends: dict[int, int] = {}
-    for i, span in sorted(enumerate(spans), key=lambda one: (one[1].start, one[1].end)):
-        if span.start < ends.get(span.target, 0):
-            errors[f"spans.{i}.start"] = Sentence(
-                "overlaps another span of this text, which this question does not allow"
-            )
-        ends[span.target] = max(span.end, ends.get(span.target, 0))
-    return errors
-
-
-def _missing_misfits(
-    question: SpanQuestion, items: Sequence[MissingItem], n: int, passages: int | None
-) -> dict[str, str]:
-    if items and not question.allow_missing:
-        return {"missing": Sentence("this question does not ask for missing information")}
-    errors: dict[str, str] = {}
-    for i, item in enumerate(items):
-        if item.target >= n:
-            errors[f"missing.{i}.target"] = Sentence("completions are numbered 0 to %(last)s", last=n - 1)
-        if item.passage is not None and passages is not None and item.passage >= passages:
-            errors[f"missing.{i}.passage"] = Sentence("this instance has %(n)s passages, numbered from 0", n=passages)
-        if not item.text.strip() and item.passage is None:
-            errors[f"missing.{i}.text"] = Sentence("say what is missing, or name the passage that says it")
-    return errors
-
-
-def _not_one_of(value: str, allowed: Iterable[str]) -> Sentence:
-    return Sentence("%(value)s is not one of %(allowed)s", value=repr(value), allowed=", ".join(allowed))
-
-
-def _span_text(target: int, completions: Sequence[str], prompt: Sequence[str]) -> str | None:
-    if 0 <= target < len(completions):
-        return completions[target]
-    message = -1 - target
-    return prompt[message] if 0 <= message < len(prompt) else None
-
-
 def _critique_misfits(question: CritiqueQuestion, answer: CritiqueAnswer, n: int) -> dict[str, str]:
     errors: dict[str, str] = {}
     if len(answer.critiques) != n:
@@ -371,7 +282,7 @@ def _critique_misfits(question: CritiqueQuestion, answer: CritiqueAnswer, n: int
 def _choice_misfits(question: ChoiceQuestion, answer: ChoiceAnswer) -> dict[str, str]:
     unknown = [value for value in answer.values if value not in question.options]
     if unknown:
-        return {"values": _not_one_of(unknown[0], question.options)}
+        return {"values": not_one_of(unknown[0], question.options)}
     if len(set(answer.values)) != len(answer.values):
         return {"values": Sentence("an option is ticked twice")}
     if not question.multiple and len(answer.values) != 1:

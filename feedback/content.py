@@ -6,7 +6,7 @@ media file of the task. The text of such a list is its text parts, joined by a b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MEDIA_KINDS = ("image", "audio", "video")
@@ -25,6 +25,34 @@ def media_of(content: Any) -> list[dict[str, Any]]:
     """The parts of a content that are not text, in their order."""
     parts = content if isinstance(content, list) else []
     return [part for part in parts if part.get("type") in MEDIA_KINDS]
+
+
+def media_kinds(prompt: Sequence[Mapping[str, Any]], completions: Sequence[Mapping[str, Any]]) -> dict[int, list[str]]:
+    """The kinds of the media of each text that shows some, by its target: a completion's index, or -1 - m for message
+    m of the prompt."""
+    holders = {-1 - number: message for number, message in enumerate(prompt)} | dict(enumerate(completions))
+    kinds = {target: [part["type"] for part in media_of(one.get("content"))] for target, one in holders.items()}
+    return {target: found for target, found in kinds.items() if found}
+
+
+def passages_of(meta: Mapping[str, Any]) -> list[Any]:
+    """The passages that an instance brings (``meta.passages``), each ``{"title", "sentences"}`` or
+    ``{"title", "text"}``."""
+    passages = meta.get("passages")
+    return passages if isinstance(passages, list) else []
+
+
+def passage_sentences(passage: Any) -> list[str]:
+    """The sentences of a passage, where it comes as such."""
+    sentences = passage.get("sentences") if isinstance(passage, Mapping) else None
+    return [str(sentence) for sentence in sentences] if isinstance(sentences, list) else []
+
+
+def passage_text(passage: Any) -> str:
+    """The source in which offsets of a passage count: its text, then its sentences with a space between them, and a
+    blank line between the two."""
+    text = text_of(passage.get("text")) if isinstance(passage, Mapping) else ""
+    return "\n\n".join(one for one in (text, " ".join(passage_sentences(passage))) if one)
 
 
 def files_named(messages: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -168,6 +168,7 @@ class SpanQuestion(QuestionBase):
     types: list[SpanType] = Field(min_length=1, max_length=40)
     severities: dict[Annotated[str, Field(max_length=40)], float] = Field(default={}, max_length=10)
     on_prompt: bool = False
+    on_media: bool = False
     allow_overlap: bool = True
     allow_missing: bool = False
     required: bool = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Sentence(str):
     """A sentence that remembers its pattern and what was put in it, so that whoever shows it can translate it.
@@ -16,3 +18,7 @@ class Sentence(str):
         made = super().__new__(cls, pattern % values if values else pattern)
         made.pattern, made.values = pattern, values
         return made
+
+
+def not_one_of(value: str, allowed: Iterable[str]) -> Sentence:
+    return Sentence("%(value)s is not one of %(allowed)s", value=repr(value), allowed=", ".join(allowed))

@@ -14,7 +14,7 @@ KIND_LEADS: dict[str, str] = {
     "preference": "Which of two completions is better, in steps",
     "ranking": "Put completions in order, best first",
     "rating": "Give each completion a number on one or more scales",
-    "span": "Mark passages of text and say what they are",
+    "span": "Mark passages of text, or times in sound and video, and say what they are",
     "critique": "Write what is good and bad, maybe correct it",
     "choice": "Tick one or several of your options",
 }
@@ -59,6 +59,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "severities.name": ("Severity", ""),
     "severities.value": ("Weight", ""),
     "on_prompt": ("The prompt can be marked, too", ""),
+    "on_media": ("Times in sound and video can be marked, too", ""),
     "allow_overlap": ("Spans may overlap", ""),
     "allow_missing": ("Ask what information is missing", ""),
     "ask_refinement": ("Ask for a corrected completion", ""),

@@ -87,7 +87,7 @@ def _context(request: HttpRequest, project: Project, row: Instance, *, blind: bo
         "task": row.task,
         "blind": blind,
         **texts_of(row, row.task.questions),
-        "sections": comparing.sections(row.task, said, row.completion_texts(), row.prompt_texts()),
+        "sections": comparing.sections(row, said),
         "votes": [
             {"row": voice.row, "who": voice.who, "own": voice.row.pk in own, "lines": comparing.lines_of(voice)}
             for voice in said

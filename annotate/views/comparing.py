@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from feedback.models import Annotation, QuestionsVersion, Task
+from feedback.models import Annotation, Instance, QuestionsVersion, Task
 from feedback.questions import BOTH_BAD, CANNOT_JUDGE, PreferenceQuestion, Question, parse_questions, strength
 
-from .spans import missing_rows, place_of, severity_scores, span_rows
+from .spans import clock, missing_rows, place_of, severity_scores, span_rows, time_rows
 
 LETTERS = "ABCDEFGHIJKL"
 MOST_COMPARED = 3_000  # words of a completion and its refinement together that are compared
@@ -65,28 +65,24 @@ def nameless() -> Who:
     return who
 
 
-def sections(
-    task: Task, said: Sequence[Voice], texts: Sequence[str], prompt: Sequence[str] = ()
-) -> list[dict[str, Any]]:
+def sections(instance: Instance, said: Sequence[Voice]) -> list[dict[str, Any]]:
     """A section for each question that somebody answered: the present ones first, then those no longer asked."""
-    order = {question.name: question for question in task.parsed_questions}
+    order = {question.name: question for question in instance.task.parsed_questions}
     for voice in said:
         order = order | {name: one for name, one in voice.questions.items() if name not in order}
-    present = {question.name for question in task.parsed_questions}
-    made = (_section(question, said, texts, prompt, asked=name in present) for name, question in order.items())
+    present = {question.name for question in instance.task.parsed_questions}
+    made = (_section(question, said, instance, asked=name in present) for name, question in order.items())
     return [section for section in made if section["rows"]]
 
 
-def _section(
-    question: Question, said: Sequence[Voice], texts: Sequence[str], prompt: Sequence[str], *, asked: bool
-) -> dict[str, Any]:
+def _section(question: Question, said: Sequence[Voice], instance: Instance, *, asked: bool) -> dict[str, Any]:
     rows = []
     for voice in said:
         its = voice.questions.get(question.name)
         answer = voice.answers.get(question.name)
         if its is not None and its.kind == question.kind and isinstance(answer, dict):
-            rows.append({**_about(voice), **_ROWS[question.kind](its, answer, texts, prompt)})
-    section = {"question": question, "asked": asked, "rows": rows, "letters": LETTERS[: len(texts)]}
+            rows.append({**_about(voice), **_ROWS[question.kind](its, answer, instance)})
+    section = {"question": question, "asked": asked, "rows": rows, "letters": LETTERS[: len(instance.completions)]}
     return section | {"template": f"instances/said/_{question.kind}.html"} | _SUMS.get(question.kind, _nothing)(section)
 
 
@@ -120,7 +116,7 @@ def bar(question: PreferenceQuestion, value: str) -> dict[str, Any]:
     return words | {"x": HALF - width if signed < 0 else HALF, "width": width, "tone": "a" if signed < 0 else "b"}
 
 
-def _preference(question: Any, answer: dict[str, Any], texts: Sequence[str], prompt: Sequence[str]) -> dict[str, Any]:
+def _preference(question: Any, answer: dict[str, Any], instance: Instance) -> dict[str, Any]:
     own = [answer["other_reason"]] if answer.get("other_reason") else []
     return {
         "bar": bar(question, str(answer.get("value", ""))),
@@ -130,10 +126,10 @@ def _preference(question: Any, answer: dict[str, Any], texts: Sequence[str], pro
     }
 
 
-def _ranking(question: Any, answer: dict[str, Any], texts: Sequence[str], prompt: Sequence[str]) -> dict[str, Any]:
+def _ranking(question: Any, answer: dict[str, Any], instance: Instance) -> dict[str, Any]:
     rank = {index: place for place, group in enumerate(answer.get("groups", []), start=1) for index in group}
     bad = set(answer.get("unacceptable", []))
-    return {"ranks": [{"rank": rank.get(i), "bad": i in bad} for i in range(len(texts))]}
+    return {"ranks": [{"rank": rank.get(i), "bad": i in bad} for i in range(len(instance.completions))]}
 
 
 def _mean_ranks(section: dict[str, Any]) -> dict[str, Any]:
@@ -145,8 +141,8 @@ def _mean_ranks(section: dict[str, Any]) -> dict[str, Any]:
     return {"means": means if len(section["rows"]) > 1 else []}
 
 
-def _rating(question: Any, answer: dict[str, Any], texts: Sequence[str], prompt: Sequence[str]) -> dict[str, Any]:
-    per = len(texts) if question.per == "completion" else 1
+def _rating(question: Any, answer: dict[str, Any], instance: Instance) -> dict[str, Any]:
+    per = len(instance.completions) if question.per == "completion" else 1
     given = answer.get("ratings", {})
     return {"ratings": [[*given.get(scale.name, []), *[None] * per][:per] for scale in question.scales]}
 
@@ -169,7 +165,7 @@ def _means(rows: list[list[int | None]]) -> list[str]:
     return [f"{sum(column) / len(column):.1f}" if column else "–" for column in columns]
 
 
-def _choice(question: Any, answer: dict[str, Any], texts: Sequence[str], prompt: Sequence[str]) -> dict[str, Any]:
+def _choice(question: Any, answer: dict[str, Any], instance: Instance) -> dict[str, Any]:
     return {"values": answer.get("values", [])}
 
 
@@ -185,7 +181,8 @@ def _counted(section: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _critique(question: Any, answer: dict[str, Any], texts: Sequence[str], prompt: Sequence[str]) -> dict[str, Any]:
+def _critique(question: Any, answer: dict[str, Any], instance: Instance) -> dict[str, Any]:
+    texts = instance.completion_texts()
     refinements = [*answer.get("refinements", []), *[None] * len(texts)]
     said = [*answer.get("critiques", []), *[""] * len(texts)]
     return {
@@ -216,17 +213,16 @@ def word_diff(before: str, after: str) -> list[tuple[str, str]]:
     return parts
 
 
-def _span(question: Any, answer: dict[str, Any], texts: Sequence[str], prompt: Sequence[str]) -> dict[str, Any]:
-    sources = dict(enumerate(texts)) | {-1 - n: text for n, text in enumerate(prompt)}
+def _span(question: Any, answer: dict[str, Any], instance: Instance) -> dict[str, Any]:
     scores = severity_scores(question, answer)
     return {
-        "spans": span_rows(question, answer, sources),
-        "missing": missing_rows(answer),
+        "spans": [*span_rows(question, answer, instance), *time_rows(question, answer, instance)],
+        "missing": missing_rows(answer, instance),
         "scores": [(place_of(target), f"{score:g}") for target, score in sorted(scores.items())],
     }
 
 
-_ROWS: dict[str, Callable[[Any, dict[str, Any], Sequence[str], Sequence[str]], dict[str, Any]]] = {
+_ROWS: dict[str, Callable[[Any, dict[str, Any], Instance], dict[str, Any]]] = {
     "preference": _preference,
     "ranking": _ranking,
     "rating": _rating,
@@ -263,7 +259,7 @@ def answer_lines(question: Question, answers: dict[str, Any]) -> list[str]:
         case "span":
             marks = [_span_line(span) for span in answer.get("spans", [])]
             lacking = [f"Missing in {LETTERS[item['target']]}: {item['text']}" for item in answer.get("missing", [])]
-            return marks + lacking
+            return marks + [_time_line(time) for time in answer.get("times", [])] + lacking
         case "critique":
             written = zip(LETTERS, answer.get("critiques", []), strict=False)
             rewritten = zip(LETTERS, answer.get("refinements", []), strict=False)
@@ -287,6 +283,18 @@ def _numbers(values: list[int | None]) -> str:
 
 
 def _span_line(span: dict[str, Any]) -> str:
-    kind = " · ".join(part for part in (span["type"], span.get("subtype"), span.get("severity")) if part)
-    comment = f": {span['comment']}" if span.get("comment") else ""
-    return f"{kind} in {place_of(span['target'])}, characters {span['start']} to {span['end']}{comment}"
+    where = f"{place_of(span['target'])}, characters {span['start']} to {span['end']}"
+    return f"{_kind_of(span)} in {where}{_comment_on(span)}"
+
+
+def _time_line(time: dict[str, Any]) -> str:
+    where = f"{place_of(time['target'])}, media {time['media'] + 1}"
+    return f"{_kind_of(time)} in {where}, {clock(time['start_ms'])} to {clock(time['end_ms'])}{_comment_on(time)}"
+
+
+def _kind_of(mark: dict[str, Any]) -> str:
+    return " · ".join(part for part in (mark["type"], mark.get("subtype"), mark.get("severity")) if part)
+
+
+def _comment_on(mark: dict[str, Any]) -> str:
+    return f": {mark['comment']}" if mark.get("comment") else ""

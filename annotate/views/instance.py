@@ -43,7 +43,7 @@ def instance(request: HttpRequest, project: Project, instance: UUID) -> HttpResp
         "instance": row,
         "task": row.task,
         **texts_of(row, row.task.questions),
-        "sections": comparing.sections(row.task, said, row.completion_texts(), row.prompt_texts()),
+        "sections": comparing.sections(row, said),
         "annotations": [_said(voice, names=names) for voice in said],
         "decision": decision_row(row, who),
         "handed_back": _handed_back(row, names=names),

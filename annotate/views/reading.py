@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
-from feedback.content import media_of, text_of
+from feedback.content import media_of, passage_sentences, passages_of, text_of
 from feedback.models import Annotation, Assignment, GuidelineVersion, MediaFile, Task, User
 from feedback.question_changes import carry_over
 from feedback.questions import parse_questions
@@ -19,7 +20,7 @@ from feedback.services import labelling, media, queue
 
 from ..languages import needed
 from ..markdown import render
-from .spans import media_names, place_texts
+from .spans import media_names, place_texts, placed_or_raw
 
 LETTERS = "ABCDEFGHIJKL"
 _QUESTIONS = "annotate/questions"
@@ -111,7 +112,7 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
         "task": task,
         "assignment": assignment,
         "turns": turns_of(prompt),
-        "passages": passage_rows(instance.meta),
+        "passages": passage_rows(instance.meta, placed=any(question.get("allow_missing") for question in marked)),
         "completions": completions,
         "letters": LETTERS[: len(completions)],
         "questions": question_rows(questions, len(instance.completions)),
@@ -122,9 +123,9 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
 
 
 def show_media(task: Task, holders: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
-    """Say in each row of a message or completion which media files to show: ``kind``, ``index`` among the media of the
-    row, ``name`` and ``url`` (None: the task has no such file). The name counts, ``Sound 1``: a file's own name may
-    tell which model made it. ``alt`` is what the import says of it."""
+    """Say in each row of a message or completion which media files to show: ``kind``, ``target`` and ``index`` among
+    the media of the row, ``name`` and ``url`` (None: the task has no such file). The name counts, ``Sound 1``: a file's
+    own name may tell which model made it. ``alt`` is what the import says of it."""
     urls = {name: _media_url(task, file) for name, file in media.named_in(task, holders).items()}
     for row in rows:
         parts = row.pop("parts")
@@ -132,6 +133,7 @@ def show_media(task: Task, holders: Sequence[dict[str, Any]], rows: Sequence[dic
         row["media"] = [
             {
                 "kind": part["type"],
+                "target": row["target"],
                 "index": index,
                 "name": names[index],
                 "alt": part.get("alt", ""),
@@ -226,19 +228,21 @@ def _call_row(call: dict[str, Any]) -> dict[str, Any]:
     return {"name": call["name"], "html": render(f"{fence}json\n{text}\n{fence}")}
 
 
-def passage_rows(meta: dict[str, Any]) -> list[dict[str, Any]]:
-    """The passages of ``meta.passages``, each ``{"title", "sentences"}`` or ``{"title", "text"}``, in their order."""
-    passages = meta.get("passages")
-    known = passages if isinstance(passages, list) else []
-    return [_passage_row(passage if isinstance(passage, dict) else {}) for passage in known]
+def passage_rows(meta: dict[str, Any], *, placed: bool = False) -> list[dict[str, Any]]:
+    """The passages of an instance, in their order; ``placed`` ones say where each piece stands in
+    :func:`feedback.content.passage_text`, so that a part can be pointed at."""
+    return [_passage_row(passage if isinstance(passage, dict) else {}, placed) for passage in passages_of(meta)]
 
 
-def _passage_row(passage: dict[str, Any]) -> dict[str, Any]:
-    sentences = passage.get("sentences")
+def _passage_row(passage: dict[str, Any], placed: bool) -> dict[str, Any]:
+    text, sentences = text_of(passage.get("text")), passage_sentences(passage)
+    lengths = [len(sentence) + 1 for sentence in sentences]
+    starts = list(accumulate(lengths, initial=len(text) + 2 if text else 0))
     return {
         "title": str(passage.get("title") or ""),
-        "sentences": [str(sentence) for sentence in sentences] if isinstance(sentences, list) else [],
-        "html": render(text_of(passage.get("text"))),
+        "sentences": list(zip(starts, sentences, strict=False)),
+        "html": placed_or_raw(text) if placed else render(text),
+        "placed": placed,
     }
 
 

@@ -60,7 +60,7 @@ def _in_short(answer: Mapping[str, Any], question: Question | None, order: Seque
         case {"ratings": ratings}:
             return ", ".join(_rated(name, values, question, order) for name, values in ratings.items())
         case {"spans": spans}:
-            return _marked(answer, spans, question)
+            return _marked(answer, [*spans, *answer.get("times", [])], question)
         case {"critiques": critiques}:
             return _written(critiques, answer.get("refinements", []))
     return ", ".join(answer.get("values", []))

@@ -108,7 +108,8 @@ def _flat_columns(question: Question) -> list[tuple[str, pa.DataType]]:
         case "rating":
             return [(f"{name}.{scale.name}", numbers) for scale in question.scales]
         case "span":
-            return [(f"{name}.spans", pa.int32()), (f"{name}.missing", pa.int32())]
+            times = [(f"{name}.times", pa.int32())] if question.on_media else []
+            return [(f"{name}.spans", pa.int32()), (f"{name}.missing", pa.int32()), *times]
         case "critique":
             return [(f"{name}.critiques", texts), (f"{name}.refinements", texts)]
         case "choice":
@@ -148,7 +149,8 @@ def _flat_answer(question: Question, answer: Mapping[str, Any], n: int) -> dict[
         case "rating":
             return {f"{name}.{scale}": values for scale, values in answer["ratings"].items()}
         case "span":
-            return {f"{name}.spans": len(answer["spans"]), f"{name}.missing": len(answer.get("missing", []))}
+            counted = ("spans", "missing", "times") if question.on_media else ("spans", "missing")
+            return {f"{name}.{what}": len(answer.get(what, [])) for what in counted}
         case "critique":
             refinements = answer.get("refinements", [])
             return {f"{name}.critiques": answer["critiques"], f"{name}.refinements": refinements}

@@ -25,12 +25,27 @@ _ERROR = pa.struct(
         ("confidence", pa.int8()),
     ]
 )
+_TIME = pa.struct(
+    [
+        ("target", pa.int32()),
+        ("media", pa.int32()),
+        ("start_ms", pa.int32()),
+        ("end_ms", pa.int32()),
+        ("error type", pa.string()),
+        ("subtype", pa.string()),
+        ("severity", pa.string()),
+        ("explanation", pa.string()),
+        ("confidence", pa.int8()),
+    ]
+)
 _MISSING = pa.struct(
     [
         ("target", pa.int32()),
         ("error type", pa.string()),
         ("passage_id", pa.int32()),
         ("sentence_id", pa.list_(pa.int32())),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
     ]
 )
 
@@ -38,9 +53,12 @@ _MISSING = pa.struct(
 def spans_shape(questions: Sequence[Question]) -> Shape:
     """One row per annotation and span question; ``feedback`` as in Fine-Grained RLHF.
 
-    A correction column only where the task asks for refinements, so no column is always null.
+    Times only where a question asks for them, and a correction only where the task asks for refinements, so no column
+    is always null.
     """
     feedback = [("errors", pa.list_(_ERROR)), ("missing-info", pa.list_(_MISSING))]
+    if _marks_times(questions):
+        feedback.append(("times", pa.list_(_TIME)))
     if asks_refinement(questions):
         feedback.append(("corrected-prediction", pa.string()))
     texts = [("question", pa.string()), ("prompt", MESSAGES), ("completions", COMPLETIONS)]
@@ -50,7 +68,8 @@ def spans_shape(questions: Sequence[Question]) -> Shape:
         schema,
         "Marked spans, one row per annotation, named as in Fine-Grained RLHF: start and end count code points of "
         "completions[target] (target -1 - m: of message m of the prompt), passage_id and sentence_id count from 1 and "
-        "sentence 0 is a passage's title.",
+        "sentence 0 is a passage's title; start and end of missing-info count code points of the passage. times count "
+        "milliseconds of the sound or video at media, from 0, among the media of their target.",
     )
 
 
@@ -62,6 +81,8 @@ def span_feedback(
         "errors": [_error(span) for span in answer["spans"]],
         "missing-info": [_missing(item) for item in answer.get("missing", [])],
     }
+    if _marks_times(questions):
+        feedback["times"] = [_time(time) for time in answer.get("times", [])]
     if asks_refinement(questions):
         critiques = (answers.get(one.name) for one in questions if one.kind == "critique")
         texts = (text for critique in critiques for text in _refinements(critique))
@@ -69,9 +90,21 @@ def span_feedback(
     return feedback
 
 
+def _marks_times(questions: Sequence[Question]) -> bool:
+    return any(question.kind == "span" and question.on_media for question in questions)
+
+
 def _error(span: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {key: span.get(key) for key in ("target", "start", "end", "subtype", "severity", "confidence")}
-    return {**plain, "error type": span["type"], "explanation": span.get("comment", "")}
+    return {"target": span["target"], "start": span["start"], "end": span["end"], **_said(span)}
+
+
+def _time(span: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: span[key] for key in ("target", "media", "start_ms", "end_ms")} | _said(span)
+
+
+def _said(mark: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {key: mark.get(key) for key in ("subtype", "severity", "confidence")}
+    return {**plain, "error type": mark["type"], "explanation": mark.get("comment", "")}
 
 
 def _missing(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,6 +114,8 @@ def _missing(item: Mapping[str, Any]) -> dict[str, Any]:
         "error type": item["text"],
         "passage_id": None if passage is None else passage + 1,
         "sentence_id": [index + 1 for index in item.get("sentences", [])],
+        "start": item.get("start"),
+        "end": item.get("end"),
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import Q
 
-from ..content import text_of
+from ..content import passage_text, passages_of, text_of
 from ..questions import Question, parse_questions
 from .columns import choice_field, one_of, public_id
 from .people import Project, User
@@ -237,3 +237,6 @@ class Instance(models.Model):
 
     def prompt_texts(self) -> list[str]:
         return [text_of(message["content"]) for message in self.prompt]
+
+    def passage_texts(self) -> list[str]:
+        return [passage_text(passage) for passage in passages_of(self.meta)]

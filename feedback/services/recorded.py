@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..abilities import asked_by
-from ..answers import check_answers, passage_count
-from ..content import media_of, text_of
+from ..answers import check_answers
+from ..content import media_kinds, media_of, passage_text, passages_of, text_of
 from ..formats.records import ImportedInstance, RecordedAnnotation, RowError
 from ..questions import InvalidAnswer, PreferenceQuestion, Question, strength, value_of_strength
 from ..text import InvalidText
@@ -105,10 +105,15 @@ class Checker:
     def _check(self, recorded: RecordedAnnotation, record: ImportedInstance) -> dict[str, Any]:
         texts = [text_of(completion["content"]) for completion in record.completions]
         prompt = [text_of(message["content"]) for message in record.prompt]
-        known = {"completions": texts, "prompt": prompt}
         try:
             return check_answers(
-                self._questions, recorded.answers, **known, passages=passage_count(record.meta), partial=True
+                self._questions,
+                recorded.answers,
+                completions=texts,
+                prompt=prompt,
+                passages=[passage_text(passage) for passage in passages_of(record.meta)],
+                media=media_kinds(record.prompt, record.completions),
+                partial=True,
             )
         except InvalidAnswer as error:
             path, reason = next(iter(error.errors.items()))

@@ -69,7 +69,7 @@ def test_passages_are_numbered_and_name_their_sentences(cast: Cast, browser: Any
     page = shown(cast, browser, [{"role": "user", "content": "Where?"}], meta={"passages": passages})
     first = between(page, 'data-passage="0"', "</details>")
     assert "Ulm &lt;i&gt;" in first
-    assert '<span data-sentence="1">&lt;script&gt;x&lt;/script&gt;</span>' in first
+    assert '<span data-sentence="1" data-at="14">&lt;script&gt;x&lt;/script&gt;</span>' in first
     assert "<em>markdown</em>" in between(page, 'data-passage="1"', "</details>")
     assert 'data-passage="2"' in page
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import CDPSession, Locator, Page, expect
 
-from tests.browser.answering import stored, submit
-from tests.browser.test_kind_span import ARABIC, MIXED, PROMPT, QUESTION, drag, lend, put, span
+from feedback.content import passage_text
+from tests.browser.answering import by_api, frozen, stored, submit
+from tests.browser.test_kind_span import ARABIC, MIXED, PROMPT, QUESTION, drag, lend, put, span, walk
 from tests.browser.test_screens import AXE, accessibility
-from tests.browser.visiting import Visitors
+from tests.browser.visiting import Visitors, Worker
 from tests.conftest import Cast, make_cast, shared_data
 from tests.feedback.test_importing import imported
 
@@ -26,6 +27,18 @@ SELECT = """([pointerType, piece, length]) => {
   element.dispatchEvent(new PointerEvent("pointerdown", { pointerType, bubbles: true }));
   getSelection().setBaseAndExtent(element.firstChild, 0, element.firstChild, length);
   element.dispatchEvent(new PointerEvent("pointerup", { pointerType, bubbles: true }));
+}"""
+# selects shown words in a passage, as a mouse does
+DRAG_IN_PASSAGE = """([passage, words]) => {
+  const text = document.querySelector(`[data-passage-text="${passage}"]`);
+  const walker = document.createTreeWalker(text, NodeFilter.SHOW_TEXT);
+  const places = [];
+  while (walker.nextNode()) for (let i = 0; i < walker.currentNode.length; i += 1) places.push([walker.currentNode, i]);
+  const at = places.map(([node, i]) => node.data[i]).join("").indexOf(words);
+  text.dispatchEvent(new PointerEvent("pointerdown", { pointerType: "mouse", bubbles: true }));
+  const [[first, from], [last, to]] = [places[at], places[at + words.length - 1]];
+  getSelection().setBaseAndExtent(first, from, last, to + 1);
+  text.dispatchEvent(new PointerEvent("pointerup", { pointerType: "mouse", bubbles: true }));
 }"""
 PAINTED = """() => [...CSS.highlights].filter(([name]) => /span-\\d+/.test(name)).flatMap(([name, ranges]) =>
   [...ranges].map((one) => {
@@ -136,6 +149,78 @@ def test_missing_information_points_at_a_passage(visitors: Visitors) -> None:
     submit(page)
     missing = {"target": 1, "text": "The year", "passage": 1, "sentences": []}
     assert answer_of(cast) == {"spans": [], "missing": [missing]}
+
+
+READ = [
+    {"title": "Salad", "text": "It is **green** &amp; 😀 crisp, [they say](https://a.example)."},
+    {"title": "Nero", "sentences": ["He 😀 played.", "A fiddler.", "In Rome."]},
+]
+# what is shown of a passage → what stands in its source, and the sentences it touches
+POINTED = [
+    (0, "green & 😀 crisp, they", "green** &amp; 😀 crisp, [they", []),
+    (1, "played. A fidd", "played. A fidd", [0, 1]),
+]
+
+
+@pytest.mark.parametrize(("passage", "words", "source", "sentences"), POINTED)
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_what_is_selected_in_a_passage_is_where_the_item_points(
+    visitors: Visitors, worker: Worker, by: str, passage: int, words: str, source: str, sentences: list[int]
+) -> None:
+    cast = make_cast(instances=0)
+    lend(cast, QUESTION, [MIXED, ARABIC], [1, 0], passages=READ)
+    page = open_room(visitors, cast)
+    page.locator(".passage summary").nth(passage).click()
+    page.get_by_role("button", name="Add missing information").click()
+    page.keyboard.type("The year")
+    if by == "mouse":
+        page.evaluate(DRAG_IN_PASSAGE, [passage, words])
+    else:
+        page.get_by_role("combobox", name="Passage").select_option(str(passage))
+        page.get_by_role("button", name="Select a part").click()
+        walk(page, words, "ArrowRight")
+        page.keyboard.press("Enter")
+    text = passage_text(READ[passage])
+    part = {"start": text.index(source), "end": text.index(source) + len(source)}
+    expect(page.locator("[data-missing-quote]")).to_have_text(words)
+    expect(page.get_by_role("textbox", name="What is missing")).to_be_focused()
+    expect(page.locator("#save-state")).to_have_text("Saved")
+    page.reload()
+    expect(page.locator("[data-missing-quote]")).to_have_text(words)
+    submit(page)
+    missing = {"target": 1, "text": "The year", "passage": passage, "sentences": sentences, **part}
+    answer = {"spans": [], "missing": [missing]}
+    assert answer_of(cast) == answer
+    assert by_api(cast, visitors.site.url, cast.task) == {"marked": {"errors": answer}}
+    rows = frozen(cast, cast.task, ["raw", "spans"])
+    assert json.loads(rows["raw"][0]["answers"])["errors"] == answer
+    [exported] = rows["spans"][0]["feedback"]["missing-info"]
+    assert exported["passage_id"] == passage + 1
+    assert (exported["sentence_id"], exported["start"], exported["end"]) == ([n + 1 for n in sentences], *part.values())
+    looked = visitors.page(cast.owner)
+    looked.goto(f"/p/{cast.project.public_id}/instances/{cast.task.instances.get().public_id}/")
+    expect(looked.locator(".said-missing q")).to_have_text(source)
+
+
+def test_a_part_is_taken_back_and_a_stray_selection_points_nowhere(visitors: Visitors) -> None:
+    cast = make_cast(instances=0)
+    lend(cast, QUESTION, [MIXED, ARABIC], [1, 0], passages=READ)
+    page = open_room(visitors, cast)
+    for summary in page.locator(".passage summary").all():
+        summary.click()
+    page.evaluate(DRAG_IN_PASSAGE, [1, "fiddler"])
+    expect(page.locator(".missing-item")).to_have_count(0)
+    page.get_by_role("button", name="Add missing information").click()
+    page.evaluate(DRAG_IN_PASSAGE, [1, "fiddler"])
+    expect(page.locator("[data-missing-quote]")).to_have_text("fiddler")
+    page.get_by_role("button", name="The whole passage").click()
+    expect(page.locator("[data-missing-part]")).to_be_hidden()
+    page.get_by_role("textbox", name="What is missing").fill("x")
+    page.get_by_role("button", name="Mark by keyboard").focus()
+    page.evaluate(DRAG_IN_PASSAGE, [0, "green"])
+    expect(page.locator("[data-missing-part]")).to_be_hidden()
+    submit(page)
+    assert answer_of(cast)["missing"] == [{"target": 1, "text": "x", "passage": 1, "sentences": []}]
 
 
 def test_a_text_that_cannot_be_placed_is_marked_as_it_is_written(visitors: Visitors) -> None:

@@ -13,7 +13,18 @@ TEXTS = ["e\u0301😀 first", "second"]
 PROMPT = ["question", ""]
 
 
-def errors_of(answer: dict[str, Any], *, partial: bool = False, passages: int | None = 2, **options: Any) -> set[str]:
+PASSAGES = ["Salad 😀 is green.", "Nero."]
+MEDIA = {0: ["image", "audio"], -1: ["video"]}
+
+
+def errors_of(
+    answer: dict[str, Any],
+    *,
+    partial: bool = False,
+    passages: list[str] | None = PASSAGES,
+    media: dict[int, list[str]] | None = MEDIA,
+    **options: Any,
+) -> set[str]:
     question = {
         "kind": "span",
         "name": "errors",
@@ -25,9 +36,8 @@ def errors_of(answer: dict[str, Any], *, partial: bool = False, passages: int | 
     }
     questions = parse_questions([question])
     try:
-        check_answers(
-            questions, {"errors": answer}, completions=TEXTS, prompt=PROMPT, passages=passages, partial=partial
-        )
+        shown = {"completions": TEXTS, "prompt": PROMPT, "passages": passages, "media": media}
+        check_answers(questions, {"errors": answer}, **shown, partial=partial)
     except InvalidAnswer as error:
         return set(error.errors)
     return set()
@@ -92,8 +102,69 @@ def test_missing_information_points_at_a_completion_and_a_passage_that_are_there
     assert errors_of(missing(passage=1, sentences=[0])) == set()
     assert errors_of(missing(passage=1, text="")) == set()
     assert errors_of(missing(passage=2)) == {"errors.missing.0.passage"}
-    assert errors_of(missing(passage=0), passages=0) == {"errors.missing.0.passage"}
+    assert errors_of(missing(passage=0), passages=[]) == {"errors.missing.0.passage"}
     assert errors_of(missing(passage=7), passages=None) == set()
     assert errors_of(missing(target=2)) == {"errors.missing.0.target"}
     assert errors_of(missing(text=" ")) == {"errors.missing.0.text"}
     assert errors_of(missing(), allow_missing=False) == {"errors.missing"}
+
+
+def test_a_part_of_a_passage_lies_within_it() -> None:
+    def part(**item: Any) -> dict[str, Any]:
+        return {"missing": [{"target": 0, "text": "", "passage": 0, **item}]}
+
+    assert errors_of(part(start=0, end=17)) == set()
+    for wrong in ({"start": 0, "end": 18}, {"start": 5, "end": 5}, {"start": 3}, {"end": 3}):
+        assert errors_of(part(**wrong)) == {"errors.missing.0.end"}
+    assert errors_of(part(start=0, end=3, passage=None)) == {"errors.missing.0.end", "errors.missing.0.text"}
+    assert errors_of(part(start=0, end=3, passage=2)) == {"errors.missing.0.passage"}
+    assert errors_of(part(start=0, end=99, passage=7), passages=None) == set()
+
+
+def time(start_ms: int, end_ms: int, **more: Any) -> dict[str, Any]:
+    return {"target": 0, "media": 1, "start_ms": start_ms, "end_ms": end_ms, "type": "Bad", **more}
+
+
+def times(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"times": list(found)}
+
+
+def test_times_are_marked_in_sound_and_video_that_is_asked_about() -> None:
+    assert errors_of(times(time(0, 1)), on_media=True) == set()
+    assert errors_of(times(time(0, 1))) == {"errors.times"}
+    assert errors_of(times(time(0, 1, media=0)), on_media=True) == {"errors.times.0.media"}  # a picture
+    assert errors_of(times(time(0, 1, media=2)), on_media=True) == {"errors.times.0.media"}
+    assert errors_of(times(time(0, 1, target=1)), on_media=True) == {"errors.times.0.media"}
+    assert errors_of(times(time(0, 1, target=-1, media=0)), on_media=True) == {"errors.times.0.target"}
+    assert errors_of(times(time(0, 1, target=-1, media=0)), on_media=True, on_prompt=True) == set()
+    assert errors_of(times(time(0, 1, target=1)), on_media=True, media=None) == set()
+
+
+def test_a_time_has_a_length_and_says_what_the_question_offers() -> None:
+    assert errors_of(times(time(5, 5)), on_media=True) == {"errors.times.0.end_ms"}
+    assert errors_of(times(time(-1, 5)), on_media=True) == {"errors.times.0.start_ms"}
+    assert errors_of(times(time(0, 86_400_001)), on_media=True) == {"errors.times.0.end_ms"}
+    assert errors_of(times(time(0, 5) | {"start_ms": 0.5}), on_media=True) == {"errors.times.0.start_ms"}
+    assert errors_of(times(time(0, 5, subtype="x", severity="major", comment="hiss")), on_media=True) == set()
+    assert errors_of(times(time(0, 5, subtype="y", severity="huge")), on_media=True) == {
+        "errors.times.0.subtype",
+        "errors.times.0.severity",
+    }
+
+
+def test_times_of_one_sound_overlap_only_where_the_question_allows_it() -> None:
+    several = times(time(400, 600), time(0, 500), time(0, 500, target=-1, media=0))
+    assert errors_of(several, on_media=True, on_prompt=True) == set()
+    assert errors_of(several, on_media=True, on_prompt=True, allow_overlap=False) == {"errors.times.0.start_ms"}
+
+
+def test_an_answer_holds_times_and_parts_only_where_there_are_some() -> None:
+    question = {"kind": "span", "name": "e", "title": "T", "types": [{"name": "Bad"}], "on_media": True}
+    questions = parse_questions([{**question, "allow_missing": True}])
+    shown: dict[str, Any] = {"completions": TEXTS, "passages": PASSAGES, "media": MEDIA}
+    plain = {"target": 0, "text": "x", "passage": None, "sentences": []}
+    assert check_answers(questions, {"e": {"missing": [plain]}}, **shown) == {"e": {"spans": [], "missing": [plain]}}
+    pointing = plain | {"passage": 0, "start": 1, "end": 2}
+    said = {"spans": [], "missing": [pointing], "times": [time(1, 2, subtype="", severity="", comment="")]}
+    said["times"][0]["confidence"] = None
+    assert check_answers(questions, {"e": said}, **shown) == {"e": said}

@@ -232,7 +232,14 @@ def test_spans_are_named_as_in_fine_grained_rlhf(cast: Cast) -> None:
         "confidence": None,
     }
     assert row["feedback"]["missing-info"] == [
-        {"target": 0, "error type": "Missing-Answer", "passage_id": 1, "sentence_id": [0, 3]}
+        {
+            "target": 0,
+            "error type": "Missing-Answer",
+            "passage_id": 1,
+            "sentence_id": [0, 3],
+            "start": None,
+            "end": None,
+        }
     ]
     assert row["feedback"]["corrected-prediction"] == "Better 0"
 

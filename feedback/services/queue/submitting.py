@@ -12,8 +12,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import CharField, DateTimeField, JSONField
 from django.utils import timezone
 
-from ...answers import check_answers, passage_count
+from ...answers import check_answers
 from ...composed import Insert, Rows, Update, slot
+from ...content import media_kinds
 from ...exceptions import InvalidInput, LeaseLost, SubmissionReused, WrongState
 from ...models import Annotation, AnnotationState, Assignment, AssignmentState, Instance, Source
 from ...questions import InvalidAnswer, Question
@@ -33,7 +34,8 @@ def checked(
             answers,
             completions=instance.completion_texts(),
             prompt=instance.prompt_texts(),
-            passages=passage_count(instance.meta),
+            passages=instance.passage_texts(),
+            media=media_kinds(instance.prompt, instance.completions),
             partial=partial,
         )
     except InvalidAnswer as error:

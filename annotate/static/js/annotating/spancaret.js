@@ -27,10 +27,10 @@ export class SpanCaret {
     return this.leaving !== undefined;
   }
 
-  /** Put the caret into the first text, or back where it was. */
-  enter() {
+  /** Put the caret into a text, by default back where it was or into the first. */
+  enter(wanted = this.last) {
     if (!this.isOn) this.wire();
-    const text = this.last?.element.checkVisibility() ? this.last : this.shown()[0];
+    const text = wanted?.element.checkVisibility() ? wanted : this.shown()[0];
     text?.element.focus();
   }
 
@@ -46,7 +46,7 @@ export class SpanCaret {
       const { element } = text;
       element.tabIndex = 0;
       element.setAttribute("role", "application");
-      element.setAttribute("aria-label", t("Text {name}", { name: this.room.nameOf(Number(element.dataset.spanText)) }));
+      element.setAttribute("aria-label", t("Text {name}", { name: this.room.nameOf(this.room.targetOf(text)) }));
       element.addEventListener("focus", () => this.arrive(text), { signal });
       element.addEventListener("blur", () => (this.caret.hidden = true), { signal });
       element.addEventListener("keydown", (event) => this.onKey(event, text), { signal });
@@ -113,7 +113,7 @@ export class SpanCaret {
 
   draw() {
     const { focusNode, focusOffset } = getSelection();
-    const inside = this.isOn && document.activeElement?.contains(focusNode) && document.activeElement.matches("[data-span-text]");
+    const inside = this.isOn && document.activeElement?.contains(focusNode) && this.room.byElement.has(document.activeElement);
     const box = inside && boxAt(focusNode, focusOffset);
     this.caret.hidden = !box;
     if (!box) return;

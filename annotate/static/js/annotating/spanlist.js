@@ -2,6 +2,7 @@
 
 import { t, tn } from "../i18n.js";
 import { slotOf } from "./spanpaint.js";
+import { isTimed } from "./spantimes.js";
 
 const FIRST_SHOWN = 200;
 const number = new Intl.NumberFormat(document.documentElement.lang || "en", { maximumFractionDigits: 2 });
@@ -67,7 +68,7 @@ export class SpanList {
     if (span.subtype) words.append(own("span", "", span.subtype));
     if (span.severity) words.append(own("span", "span-severity", span.severity));
     if (span.confidence) words.append(make("span", "muted", t("sure {n} of 5", { n: span.confidence })));
-    open.append(words, own("q", "span-quote", this.room.quote(span)));
+    open.append(words, own(isTimed(span) ? "span" : "q", "span-quote", this.room.quote(span)));
     if (span.comment) open.append(own("span", "span-comment", span.comment));
     const remove = Object.assign(make("button", "button button-quiet button-small button-icon span-delete", "×"), { type: "button" });
     remove.dataset.delete = "";

@@ -5,16 +5,18 @@ import { keysAreOn } from "./keyboard.js";
 import { slotOf } from "./spanpaint.js";
 
 const GAP = 8;
+const ENDS = ["start_ms", "end_ms"];
 
 export class SpanPopover {
   /**
-   * `changed(fields)` is called after every choice once there is a type, `deleted()` by the button, `closed()` when it
-   * goes away.
+   * `changed(fields)` is called after every choice once there is a type, `retimed({start_ms, end_ms})` after a change
+   * of a time's ends, `play()` and `deleted()` by the buttons, `closed()` when it goes away.
    */
-  constructor(element, question, { changed, deleted, closed, signal }) {
-    Object.assign(this, { element, question, closed, deleted, changed });
+  constructor(element, question, { changed, retimed, play, deleted, closed, signal }) {
+    Object.assign(this, { element, question, closed, deleted, changed, retimed, play });
     for (const look of element.querySelectorAll("[data-look]")) look.classList.add(`span-look-${slotOf(Number(look.dataset.look))}`);
-    element.addEventListener("input", () => this.read(), { signal });
+    element.addEventListener("input", (event) => (event.target.closest("[data-popover-times]") ? this.readTimes() : this.read()), { signal });
+    element.addEventListener("change", () => this.timed && this.showTimes(), { signal });
     element.addEventListener("click", (event) => this.onClick(event), { signal });
     element.addEventListener("keydown", (event) => this.onKey(event), { signal });
     element.addEventListener("pointerdown", (event) => this.remember(event), { signal });
@@ -26,10 +28,13 @@ export class SpanPopover {
     return this.element.matches(":popover-open");
   }
 
-  /** Show `span`, or an empty form for a selection (no type yet), beside what `place()` says: a live range or null. */
-  open(span, { quote, place }) {
-    this.place = place;
-    this.element.querySelector("[data-popover-quote]").textContent = quote;
+  /** Show `span`, or an empty form for a selection (no type yet), beside the box that `place()` answers, if any;
+      `timed`: it is of sound or video. */
+  open(span, { quote, place, timed }) {
+    Object.assign(this, { span, place, timed });
+    this.say(quote);
+    this.element.querySelector("[data-popover-times]").hidden = !timed;
+    if (timed) this.showTimes();
     this.element.querySelector("[data-popover-delete]").hidden = !span.type;
     const index = this.question.types.findIndex((kind) => kind.name === span.type);
     this.choose("type", index < 0 ? "" : String(index));
@@ -42,6 +47,11 @@ export class SpanPopover {
     this.element.focus({ preventScroll: true });
   }
 
+  /** What is marked, in words. */
+  say(quote) {
+    this.element.querySelector("[data-popover-quote]").textContent = quote;
+  }
+
   close() {
     if (!this.isOpen) return;
     this.element.hidePopover();
@@ -50,7 +60,7 @@ export class SpanPopover {
 
   /* Under what it belongs to, else above; CSS makes a sheet of it on narrow screens. */
   settle() {
-    const box = this.place()?.getBoundingClientRect();
+    const box = this.place();
     const { style } = this.element;
     if (!box || matchMedia("(max-width: 900px)").matches) return void (style.translate = "");
     const { offsetWidth: width, offsetHeight: height } = this.element;
@@ -84,6 +94,15 @@ export class SpanPopover {
     this.element.querySelector("[data-subtype-field]").hidden = subtypes.length === 0;
   }
 
+  showTimes() {
+    for (const end of ENDS) this.field(end).value = String(this.span[end] / 1000);
+  }
+
+  readTimes() {
+    const [start_ms, end_ms] = ENDS.map((end) => Math.round(this.field(end).valueAsNumber * 1000));
+    if (!Number.isNaN(start_ms) && !Number.isNaN(end_ms)) this.retimed({ start_ms, end_ms });
+  }
+
   read() {
     const index = this.chosen("type");
     if (index === "") return;
@@ -102,6 +121,7 @@ export class SpanPopover {
   onClick(event) {
     if (event.target.closest("[data-popover-close]")) return this.close();
     if (event.target.closest("[data-popover-delete]")) return this.deleted();
+    if (event.target.closest("[data-popover-play]")) return this.play();
     // a second click on a choice takes it back, except for the type
     if (event.target === this.chosenBefore && event.detail > 0 && !event.target.name.endsWith(".type")) {
       event.target.checked = false;
@@ -120,7 +140,7 @@ export class SpanPopover {
 
   onKey(event) {
     if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const typing = event.target.matches("textarea, select");
+    const typing = event.target.matches('textarea, select, input[type="number"]');
     if (event.key === "Escape" || (event.key === "Enter" && !(typing && event.shiftKey) && !event.target.closest("button, select"))) this.close();
     else if (typing || !keysAreOn() || !this.pressed(event)) return;
     event.preventDefault();
@@ -130,6 +150,10 @@ export class SpanPopover {
   pressed({ key, code, shiftKey }) {
     if (key === "Delete" || key === "Backspace") {
       this.deleted();
+      return true;
+    }
+    if (code === "KeyP" && this.timed) {
+      this.play();
       return true;
     }
     const digit = /^(?:Digit|Numpad)([1-9])$/.exec(code)?.[1];

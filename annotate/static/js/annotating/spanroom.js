@@ -6,13 +6,18 @@ import { SpanText } from "./spantext.js";
 const TOUCH_PAUSE_MS = 350; // the handles of a touch selection come to rest
 
 export class SpanRoom {
-  /** `onPrompt`: whether messages may be marked, too. */
-  constructor(element, { onPrompt }) {
-    const elements = [...element.querySelectorAll("[data-span-text]")];
-    this.texts = elements.map((one) => new SpanText(one)).filter((text) => onPrompt || targetOf(text) >= 0);
-    this.byTarget = Map.groupBy(this.texts, targetOf);
+  /** `onPrompt`: whether messages may be marked, too. `attribute`: what holds a text's number, its target. */
+  constructor(element, { onPrompt = true, attribute = "data-span-text" }) {
+    this.attribute = attribute;
+    const texts = [...element.querySelectorAll(`[${attribute}]`)].map((one) => new SpanText(one));
+    this.texts = texts.filter((text) => onPrompt || this.targetOf(text) >= 0);
+    this.byTarget = Map.groupBy(this.texts, (text) => this.targetOf(text));
     this.byElement = new Map(this.texts.map((text) => [text.element, text]));
     for (const text of this.texts) if (!text.isPlaced) showRaw(text);
+  }
+
+  targetOf(text) {
+    return Number(text.element.getAttribute(this.attribute));
   }
 
   /** The targets in the order of the screen. */
@@ -56,7 +61,7 @@ export class SpanRoom {
     if (!selection.rangeCount || selection.isCollapsed) return null;
     const text = this.textAround(selection.anchorNode) ?? this.textAround(selection.focusNode);
     const offsets = text?.offsets(selection.getRangeAt(0));
-    return offsets ? { target: targetOf(text), ...offsets } : null;
+    return offsets ? { target: this.targetOf(text), ...offsets } : null;
   }
 
   /** The place in a text under the pointer: {target, offset}, or null beside the characters. */
@@ -66,12 +71,12 @@ export class SpanRoom {
     const offset = text?.offsetAt(node, unit) ?? null;
     if (offset === null) return null;
     const around = [offset - 1, offset].filter((one) => isUnder(text.range(one, one + 1), x, y));
-    return around.length ? { target: targetOf(text), offset: around[0] } : null;
+    return around.length ? { target: this.targetOf(text), offset: around[0] } : null;
   }
 
   textAround(node) {
     const element = node?.nodeType === Node.ELEMENT_NODE ? node : node?.parentElement;
-    const text = this.byElement.get(element?.closest("[data-span-text]"));
+    const text = this.byElement.get(element?.closest(`[${this.attribute}]`));
     return text?.isPlaced ? text : null;
   }
 
@@ -119,14 +124,11 @@ function followed(link) {
   if (link && !link.hasAttribute("href")) setTimeout(() => link.click());
 }
 
-function targetOf(text) {
-  return Number(text.element.dataset.spanText);
-}
-
 /* A text that cannot be placed is marked as it is written. */
 function showRaw({ element }) {
+  if (!element.textContent.trim()) return;
   const raw = element.closest("[data-text]").querySelector(".raw");
-  if (element === raw || !element.textContent.trim()) return;
+  if (element === raw) return;
   const toggle = element.closest(".completion, .turn")?.querySelector("[data-raw-toggle]");
   if (raw.hidden && toggle) toggle.click();
   [element.hidden, raw.hidden] = [true, false];
