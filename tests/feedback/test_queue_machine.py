@@ -307,7 +307,7 @@ def no_lease_check(patch: pytest.MonkeyPatch) -> None:
     """A late submit counts without a slot."""
 
     def end(assignment: Assignment, ended: dict[str, Any]) -> None:
-        Assignment.objects.filter(pk=assignment.pk).update(**ended)
+        Assignment.objects.filter(pk=assignment.pk).update(state="submitted", **ended)
 
     patch.setattr(submitting, "_end", end)
 
