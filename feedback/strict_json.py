@@ -23,33 +23,37 @@ _SUSPECT_ESCAPE = re.compile(rb"\\(?:u(?:00[0189]|007[fF]|[dD][89a-fA-F])|[bf])"
 
 
 class InvalidJSON(ValueError):
-    """The input is not JSON that we accept. ``path`` is a dotted place or ``""``, ``reason`` a sentence."""
+    """The input is not JSON that we accept. ``path`` is a dotted place or ``""``, ``reason`` says what it is or has."""
 
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
         self.reason = reason
         super().__init__(f"{path}: {reason}" if path else reason)
 
+    def said_of(self, what: str) -> str:
+        """The whole sentence, with the input as its subject, such as "The body"."""
+        return f"{what} {f'has a bad value at {self.path}: it ' if self.path else ''}{self.reason}."
+
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > MAX_KEYS:
-        raise InvalidJSON("", f"an object has {len(pairs):,} keys; the limit is {MAX_KEYS:,}")
+        raise InvalidJSON("", f"has an object of {len(pairs):,} keys; the limit is {MAX_KEYS:,}")
     value = dict(pairs)
     if len(value) < len(pairs):
         seen: set[str] = set()
         repeated = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise InvalidJSON("", f"the key {repeated[:60]!r} stands twice in one object")
+        raise InvalidJSON("", f"has the key {repeated[:60]!r} twice in one object")
     return value
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise InvalidJSON("", f"{name} is not JSON")
+    raise InvalidJSON("", f"holds {name}, which is not JSON")
 
 
 def _finite(literal: str) -> float:
     number = float(literal)
     if not math.isfinite(number):
-        raise InvalidJSON("", f"the number {literal[:40]} is too large")
+        raise InvalidJSON("", f"holds the number {literal[:40]}, which is too large")
     return number
 
 

@@ -67,10 +67,13 @@ class NewImportSerializer(serializers.Serializer[Any]):
 
 
 class MappingSerializer(serializers.Serializer[Any]):
-    """``columns`` as in the guide (``prompt``, ``completions``, …); ``null`` reads the file as its format knows."""
+    """``columns`` as in the guide (``prompt``, ``completions``, …); ``null`` reads the file as its format knows.
 
-    columns = serializers.DictField(child=serializers.JSONField(), required=False, allow_null=True, default=None)
-    annotations = serializers.BooleanField(default=True)
+    What is not sent stays as it is.
+    """
+
+    columns = serializers.DictField(child=serializers.JSONField(), required=False, allow_null=True)
+    annotations = serializers.BooleanField(required=False)
 
 
 class RunSerializer(serializers.Serializer[Any]):
@@ -147,7 +150,8 @@ class ImportDetail(ImportView):
         """Say which column is what."""
         wanted = self.checked(request, MappingSerializer)
         row = self.row(batch)
-        importing.set_mapping(row, wanted["columns"], annotations=wanted["annotations"])
+        mapping = {"columns": None, "annotations": True} | row.mapping | wanted
+        importing.set_mapping(row, mapping["columns"], annotations=mapping["annotations"])
         return self.shown(row)
 
 

@@ -26,4 +26,4 @@ class StrictJSONParser(BaseParser):
         try:
             return strict_json.parse(body)
         except strict_json.InvalidJSON as error:
-            raise ParseError(f"The body {error.path + ': ' if error.path else ''}{error.reason}.") from error
+            raise ParseError(error.said_of("The body")) from error

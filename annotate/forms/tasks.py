@@ -92,9 +92,7 @@ class DefinitionForm(forms.Form):
                 named = {"name": data["name"]} if data.get("name") and isinstance(raw, dict) else {}
                 data["definition"] = definitions.checked(raw | named if named else raw)
             except strict_json.InvalidJSON as error:
-                self.add_error(
-                    "file", f"This {f'has a bad value at {error.path}: it ' if error.path else ''}{error.reason}."
-                )
+                self.add_error("file", error.said_of("This"))
             except InvalidInput as error:
                 self.show(error)
         return data

@@ -124,7 +124,7 @@ def _put_json(request: HttpRequest, task: Task, text: str) -> tuple[list[str], i
         if not wrong:
             drafts.change(task, _version(request), lambda _: raw, actor=user_of(request))
     except strict_json.InvalidJSON as error:
-        return [f"This {error.reason}."], 422
+        return [error.said_of("This")], 422
     except drafting.InvalidChange as error:
         return [str(error)], 422
     except FeedbackError as error:

@@ -62,7 +62,7 @@ def body_of(request: HttpRequest, shape: type[Serializer[Any]]) -> dict[str, Any
     try:
         return dict(_checker(shape).run_validation(strict_json.parse(request.body)))
     except strict_json.InvalidJSON as error:
-        raise Malformed(f"The body {error.path + ': ' if error.path else ''}{error.reason}.") from error
+        raise Malformed(error.said_of("The body")) from error
     except ValidationError as error:
         raise InvalidInput("Some fields are not right.", errors=problems.flat(error.detail)) from error
 

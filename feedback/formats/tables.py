@@ -19,6 +19,7 @@ from feedback.strict_json import DECODER, MAX_DEPTH, InvalidJSON, check_parsed, 
 Row = dict[str, Any]
 TableKind = Literal["jsonl", "json", "csv", "parquet"]
 
+_CLEAN = "Clean the text and import again."
 _ROWS_PER_BATCH = 256
 _BATCH_BYTES = 64 * 1024 * 1024
 _GROUP_BYTES = 2 * 1024**3
@@ -113,7 +114,8 @@ def _read_jsonl(path: Path, options: ReadOptions) -> Iterator[tuple[int, Row] | 
         try:
             yield number, _object(parse(line, max_bytes=options.max_line_bytes))
         except InvalidJSON as error:
-            yield RowError(number, error.path or "line", error.reason, "Write one JSON object per line, in UTF-8.")
+            hint = _CLEAN if error.path else "Write one JSON object per line, in UTF-8."
+            yield RowError(number, error.path or "line", error.reason, hint)
         except BadRow as error:
             yield error.at(number)
 
@@ -208,7 +210,7 @@ def _checked(value: Any, data: bytes) -> Any:
     try:
         check_parsed(value, data)
     except InvalidJSON as error:
-        return BadRow(error.path or "element", error.reason, "Clean the text and import again.")
+        return BadRow(error.path or "element", error.reason, _CLEAN)
     return value
 
 

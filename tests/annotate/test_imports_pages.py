@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 import feedback.tasks  # noqa: F401 - registers the jobs
-from feedback.models import ImportBatch, Job, Task
+from feedback.models import ImportBatch, Instance, Job, Task
 from feedback.services import jobs, people
 from tests.conftest import Cast, make_cast
 
@@ -238,6 +238,46 @@ def test_the_whole_way_by_rest(cast: Cast) -> None:
     assert [one["completions"][0]["content"] for one in found] == ["one 1"]
     again = api.post("imports/", {"file": file(), "task": str(cast.task.public_id)}, files=True)
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
+
+
+def test_what_a_mapping_does_not_say_stays(cast: Cast) -> None:
+    api = Api(cast.manager, cast.project, ["read", "write"])
+    batch = api.post("imports/", {"file": file(), "task": str(cast.task.public_id)}, files=True).json()
+    said = {"columns": {"prompt": "prompt", "completions": ["response_a", "response_b"]}, "annotations": False}
+    assert api.patch(f"imports/{batch['id']}/", said).json()["mapping"] == said
+    assert api.patch(f"imports/{batch['id']}/", {}).json()["mapping"] == said
+    assert api.patch(f"imports/{batch['id']}/", {"annotations": True}).json()["mapping"] == said | {"annotations": True}
+    assert api.patch(f"imports/{batch['id']}/", {"columns": None}).json()["mapping"] == {"annotations": True}
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "reason"),
+    [
+        (b'{"prompt": oops}', "line", "is not JSON"),
+        (b'{"id": "2", "prompt": "Q", "a": "x"}', "b", "no such column"),
+        (b'{"id": "1", "prompt": "P", "a": "x", "b": "y"}', "external_id", "was already on line 1"),
+        (b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "line", "nests deeper"),
+        (b'{"id": "2", "prompt": "Q", "a": "x\\u0000", "b": "y"}', "a", "control character U+0000"),
+        (b'{"id": "2", "prompt": "Q", "a": "x\\ud800", "b": "y"}', "a", "lone surrogate U+D800"),
+        (b'{"id": "2", "prompt": "Q", "a": "", "b": "y"}', "a", "is empty"),
+        (b'{"id": "2", "prompt": [{"role": "wizard", "content": "Q"}], "a": "x", "b": "y"}', "prompt.0.role", "wizard"),
+        (b'{"id": "2", "prompt": "Q", "a": NaN, "b": "y"}', "line", "which is not JSON"),
+        (b'{"id": "2", "prompt": "\xff", "a": "x", "b": "y"}', "line", "is not UTF-8"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_stored(cast: Cast, row: bytes, field: str, reason: str) -> None:
+    api = Api(cast.manager, cast.project, ["read", "write"])
+    sent = SimpleUploadedFile("bad.jsonl", b'{"id": "1", "prompt": "Q", "a": "x", "b": "y"}\n' + row + b"\n")
+    made = api.post("imports/", {"file": sent, "task": str(cast.task.public_id)}, files=True).json()
+    columns = {"prompt": "prompt", "completions": ["a", "b"], "external_id": "id"}
+    api.patch(f"imports/{made['id']}/", {"columns": columns})
+    before = Instance.objects.count()
+    report = api.post(f"imports/{made['id']}/check/").json()["report"]
+    (error,) = report["first_errors"]
+    assert (error["line"], error["field"]) == (2, field)
+    assert reason in error["reason"]
+    assert api.post(f"imports/{made['id']}/run/").status_code == 422
+    assert Instance.objects.count() == before
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_a_large_json_array_crosses_buffer_borders(tmp_path: Path) -> None:
         ('[{"a": 1} {"a": 2}]', 2, "a comma is missing"),
         ('[{"a": 1}, ', 2, "ends early"),
         ('[{"a": 1}] x', 2, "something follows"),
-        ('[{"a": 1}, {"a": NaN}]', 2, "NaN is not JSON"),
+        ('[{"a": 1}, {"a": NaN}]', 2, "holds NaN, which is not JSON"),
         ("[" * 100_000, 1, "nests deeper"),
         ('[{"a": 1}, 3]', 2, "must be a JSON object, not int"),
         ('[{"a": "\\u0000"}]', 1, "U+0000"),

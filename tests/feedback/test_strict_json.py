@@ -27,10 +27,10 @@ def test_parses_what_json_writes(value: object, ascii_only: bool) -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        ("NaN", "NaN is not JSON"),
-        ("[-Infinity]", "-Infinity is not JSON"),
-        ("[1e999]", "the number 1e999 is too large"),
-        ('{"a": 1, "a": 2}', "the key 'a' stands twice in one object"),
+        ("NaN", "holds NaN, which is not JSON"),
+        ("[-Infinity]", "holds -Infinity, which is not JSON"),
+        ("[1e999]", "holds the number 1e999, which is too large"),
+        ('{"a": 1, "a": 2}', "has the key 'a' twice in one object"),
         ("{} x", "is not JSON: Extra data (line 1, column 4)"),
         ("", "is not JSON: Expecting value (line 1, column 1)"),
         (b'"\xff"', "is not UTF-8 (byte 1)"),
@@ -38,7 +38,7 @@ def test_parses_what_json_writes(value: object, ascii_only: bool) -> None:
         ("[" * 41 + "]" * 41, "nests deeper than 40 levels"),
         ("[" + "9" * 5000 + "]", "holds a number with too many digits"),
         ('"\ud800"', "holds a lone surrogate at character 1"),
-        (json.dumps({str(i): 0 for i in range(10_001)}), "an object has 10,001 keys; the limit is 10,000"),
+        (json.dumps({str(i): 0 for i in range(10_001)}), "has an object of 10,001 keys; the limit is 10,000"),
     ],
 )
 def test_refuses_with_a_reason(raw: str | bytes, reason: str) -> None:
@@ -63,6 +63,11 @@ def test_names_the_place_of_a_text_that_cannot_be_stored(raw: str, path: str, re
     with pytest.raises(InvalidJSON) as caught:
         parse(raw)
     assert (caught.value.path, caught.value.reason) == (path, reason)
+
+
+def test_a_refusal_is_a_sentence_about_what_was_sent() -> None:
+    assert InvalidJSON("", "is not UTF-8 (byte 3)").said_of("The body") == "The body is not UTF-8 (byte 3)."
+    assert InvalidJSON("a.0", "is long").said_of("This") == "This has a bad value at a.0: it is long."
 
 
 def test_a_surrogate_pair_is_a_character() -> None:
