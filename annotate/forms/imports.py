@@ -39,13 +39,14 @@ class ImportForm(forms.Form):
         server_path.choices = [("", "None"), *((name, name) for name in names)]
         if not names:
             del self.fields["server_path"]
+            self.fields["file"].required = True
+            self.fields["file"].error_messages["required"] = "Choose a file."
         self.fields["file"].help_text += f" At most {settings.MAX_UPLOAD_MB} MB."
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if bool(cleaned.get("file")) == bool(cleaned.get("server_path")) and "file" not in self.errors:
-            several = "server_path" in self.fields
-            self.add_error("file", "Choose either a file or a folder on the server." if several else "Choose a file.")
+            self.add_error("file", "Choose either a file or a folder on the server.")
         return cleaned
 
 
