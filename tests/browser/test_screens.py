@@ -13,8 +13,10 @@ from tests.browser.furnished import Furnished, furnish
 from tests.browser.visiting import Visitors
 
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
+# the size of targets is a rule of WCAG 2.2 that axe leaves off unless it is asked for
+EVERY_RULE: dict[str, Any] = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
 RULES: dict[str, dict[str, Any]] = {
-    "light": {"resultTypes": ["violations"]},
+    "light": EVERY_RULE,
     "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},  # nothing else changes with the theme
 }
 
@@ -124,13 +126,9 @@ def look(page: Page, address: str, expected_status: int = 200) -> list[str]:
 
 
 def accessibility(page: Page, address: str, rules: dict[str, Any]) -> list[str]:
-    """Serious and critical findings of axe on the page as it stands."""
+    """What axe finds on the page as it stands."""
     found = page.evaluate("async (rules) => (await axe.run(document, rules)).violations", rules)
-    return [
-        f"{address}: {one['id']}: {one['help']}: {[node['target'] for node in one['nodes'][:3]]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
+    return [f"{address}: {one['id']}: {one['help']}: {[node['target'] for node in one['nodes'][:3]]}" for one in found]
 
 
 @pytest.mark.slow
@@ -148,7 +146,7 @@ def test_every_page_is_whole(visitors: Visitors) -> None:
                 page = visitors.page(people[who], width=width, scheme=scheme)
                 for address in pages:
                     said = look(page, address, STATUS.get(address, 200))
-                    if not said and width == 1440:
+                    if not said and (scheme, width) != ("dark", 390):  # the colours of a phone are those of a desk
                         page.evaluate(axe)
                         said = accessibility(page, address, RULES[scheme])
                     wrong += [f"{scheme} {width} {line}" for line in said]
