@@ -15,6 +15,8 @@ NAME = "README.md"
 LOADERS = {"reward-model": "AutoModelForSequenceClassification", "policy": "AutoModelForCausalLM"}
 LIMITS = {
     "reward-model": "Scores compare completions of the same prompt; a score by itself means nothing.",
+    "pair": "It reads two completions as one answer, “First: … Second: …”, and its score is the log-odds that the first "
+    "is better; ask for both orders and take half their difference. It cannot score a completion alone.",
     "policy": "The accuracy below is that of the implicit rewards against the reference policy, not of generated text.",
 }
 
@@ -48,7 +50,7 @@ def render(run: Run) -> str:
         "## Data\n\n" + _bullets(_data(run)),
         "## Settings\n\n" + _bullets(_settings(run)),
         "## Evaluation\n\n" + _evaluation(run.evaluation),
-        f"## Limits\n\n{LIMITS[run.kind]} Preferences of the annotators named in the card of the dataset version "
+        f"## Limits\n\n{LIMITS['pair' if run.objective == 'pair_pm' else run.kind]} Preferences of the annotators named in the card of the dataset version "
         "are all that it learned; it was not tested for any other use.",
         f"## Use\n\n```python\nfrom transformers import AutoTokenizer, {LOADERS[run.kind]}\n\n"
         f'model = {LOADERS[run.kind]}.from_pretrained("path/to/this/folder")\n'

@@ -140,6 +140,8 @@ class Run:
         model = loading.load_model(folder, head, packed=packed, device=self.device, seed=self.config.seed, heads=heads)
         if heads > 1:
             model.config.combination = {"how": options.combine, "uncertainty_weight": options.uncertainty_weight}
+        if self.config.reader == "ordered":
+            model.config.reads_pairs = True
         return model
 
     def _preflight(

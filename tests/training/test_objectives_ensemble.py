@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.objective_cases import arrays, certain, lists, log_sigmoid, pairs, part, run, tensor, value
+from tests.training.objective_cases import arrays, certain, lists, log_sigmoid, pairs, part, run, swapped, tensor, value
 from training.engine.pack import prompt_key
 from training.objectives.reward import combined, draws
 
@@ -67,6 +67,30 @@ def test_heads_are_combined_by_mean_worst_or_mean_less_variance() -> None:
     assert combined(scores, "uncertainty", 0.5).tolist() == [1.5, 2]
     given = replace(pairs(count=1, **certain(1)), scores=scores)
     assert run("ensemble", given, combine="worst").rewards.tolist() == [1, 2]
+
+
+def test_a_pair_model_is_the_numpy_oracle_and_passes_gradcheck() -> None:
+    given = pairs(4)
+    a = arrays(given)
+    ab, ba, p = a["s"][a["l"]], a["s"][a["r"]], a["p"] * 0.8 + (1 - a["p"]) * 0.2
+    loss = -p * (log_sigmoid(ab) + log_sigmoid(-ba)) - (1 - p) * (log_sigmoid(-ab) + log_sigmoid(ba))
+    np.testing.assert_allclose(run("pair_pm", given, label_smoothing=0.2).terms.numpy(), a["w"] * loss, rtol=1e-10)
+    assert given.scores is not None
+    values = given.scores.clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: run("pair_pm", replace(given, scores=x)).terms.sum(), (values,))
+    torch.testing.assert_close(run("pair_pm", swapped(given)).terms, run("pair_pm", given).terms)
+    halves = [run("pair_pm", part(given, groups)) for groups in ([4, 0], [1, 2, 3, 5])]
+    assert sum(float(half.terms.sum()) for half in halves) == pytest.approx(float(run("pair_pm", given).terms.sum()))
+
+
+def test_a_pair_model_of_opposite_orders_is_twice_bradley_terry() -> None:
+    """Where s_ba = -s_ab, both orders say the same: each is the loss of a reward difference s_ab."""
+    given = pairs(5, **certain())
+    assert given.scores is not None
+    scores = given.scores.clone()
+    scores[1::2] = -scores[0::2]
+    opposite = run("pair_pm", replace(given, scores=scores)).terms
+    torch.testing.assert_close(opposite, 2 * run("bt", replace(given, scores=scores / 2)).terms)
 
 
 def test_imitation_is_the_mean_over_tokens() -> None:

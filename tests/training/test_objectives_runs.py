@@ -179,6 +179,23 @@ def test_hindsight_tells_the_bad_answer_first_and_leaves_ties_out(tmp_path: Path
     assert tie.unusable == "a tie has no better side"
 
 
+def test_a_pair_model_refuses_to_score_one_completion(tmp_path: Path) -> None:
+    from training.engine import loading
+    from training.generation.best_of_n import score_completions
+
+    folder = prepare(tmp_path, "pair_pm", "preference", max_steps=1)
+    assert training_run.execute(folder) == 0
+    model = loading.load_model(folder / "model", "reward", packed=True, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match="compares two completions"):
+        score_completions(model, loading.load_tokenizer(folder / "model"), ["q"], [["a"]])
+
+
+def test_a_pair_is_read_in_both_orders(tmp_path: Path) -> None:
+    (group,) = read(tmp_path, "ordered", {"prompt": "q", "chosen": "yes", "rejected": "no", "soft_label": 0.7})
+    assert group.completions == ("First: yes\n\nSecond: no", "First: no\n\nSecond: yes")
+    assert [edge.probability for edge in group.preferences] == [0.7]
+
+
 def test_critiques_stand_between_a_completion_and_its_refinement(tmp_path: Path) -> None:
     row = {"prompt": "q", "completion": "no", "critique": "Too short.", "refinement": "No, because."}
     (story,) = read(tmp_path, "criticised", row)

@@ -135,6 +135,18 @@ def _controlled(row: Row, place: str, margin_scale: float) -> Group:
     return replace(group, prompt=_continued(group.prompt, f"[{line}]"))
 
 
+def _ordered(row: Row, place: str, margin_scale: float) -> Group:
+    """Two completions as one text, in both orders: chosen first, and rejected first."""
+    pair = _pair(row, place, margin_scale)
+    chosen, rejected = (plain_completion(completion) for completion in pair.completions)
+    return replace(pair, completions=(in_order(chosen, rejected), in_order(rejected, chosen)))
+
+
+def in_order(first: str, second: str) -> str:
+    """Two completions as a pair model reads them."""
+    return f"First: {first}\n\nSecond: {second}"
+
+
 def _is_rating(one: Any) -> bool:
     return isinstance(one, dict) and {"scale", "value", "high"} <= one.keys()
 
@@ -227,4 +239,5 @@ _READERS: Mapping[Reader, Callable[[Row, str, float], Group]] = {
     "hindsight": _hindsight,
     "criticised": _criticised,
     "refined": _refined,
+    "ordered": _ordered,
 }

@@ -52,7 +52,10 @@ def score_completions(
 
 
 def score_groups(model: "PreTrainedModel", groups: Sequence[TokenGroup], budget: int = 4096) -> list[list[float]]:
-    """A reward model's scores of tokenised groups."""
+    """A reward model's scores of tokenised groups. Raises ValueError for a model that gives no score of a completion:
+    a policy, or one that reads two at once."""
+    if getattr(model.config, "reads_pairs", False):
+        raise ValueError("The model compares two completions that it reads at once; it cannot score one.")
     packed = model.config._attn_implementation == attention.NAME
     scores: list[list[float]] = []
     for indices in fill(range(len(groups)), groups, budget, padded=not packed):

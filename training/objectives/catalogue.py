@@ -19,6 +19,7 @@ Reader = Literal[
     "hindsight",
     "criticised",
     "refined",
+    "ordered",
 ]
 
 
@@ -211,6 +212,17 @@ _ALL = (
         uncertainty_weight=1.0,
         label_smoothing=0.0,
         margin_scale=0.0,
+    ),
+    Objective(
+        "pair_pm",
+        "Pair model (both orders)",
+        "Reads two completions at once and says how likely the first is better; each pair is learned in both orders.",
+        _SCORES,
+        {"preference-conversational": "ordered", "preference": "ordered"},
+        "no preferences to train on; freeze one in the shape preference",
+        "−p log σ(s_ab) − (1 − p) log σ(−s_ab), and the same for s_ba with 1 − p; P(a) = σ((s_ab − s_ba) / 2)",
+        "arXiv:2306.02561 (PairRM)",
+        {"label_smoothing": 0.0},
     ),
     Objective(
         "sft",

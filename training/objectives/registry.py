@@ -19,6 +19,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "lipo_lambda": listwise.lipo_lambda,
     "pro": listwise.pro,
     "ensemble": reward.ensemble,
+    "pair_pm": reward.pair_preference,
     "sft": supervised.imitation,
     "conditional": supervised.imitation,
     "hindsight": supervised.imitation,

@@ -51,6 +51,24 @@ def ensemble(inputs: Inputs, options: Options) -> Loss:
     return Loss(terms.mean(dim=1), weights.mean(dim=1), edges.group, rewards)
 
 
+def pair_preference(inputs: Inputs, options: Options) -> Loss:
+    """A model that reads both completions: s is the log-odds that the first of the two is better (arXiv:2306.02561).
+
+        w [ -p log s(s_ab) - (1 - p) log s(-s_ab) ]  +  w [ -(1 - p) log s(s_ba) - p log s(-s_ba) ]
+
+    Here a "completion" is an order of two: ab is the left of an edge, ba its right. The rewards are s / 2, so that
+    their difference is the mean log-odds of both orders: swapping the two turns it round exactly.
+    Reads `scores` [R, 1]. Raises ValueError without scores.
+    """
+    scores = required(inputs.scores, "scores")[:, 0]
+    edges = inputs.edges
+    p = smoothed(edges.probability.to(scores.dtype), options.label_smoothing)
+    ab, ba = scores[edges.left], scores[edges.right]
+    loss = -p * (logsigmoid(ab) + logsigmoid(-ba)) - (1 - p) * (logsigmoid(-ab) + logsigmoid(ba))
+    weights = edges.weight.to(scores.dtype)
+    return Loss(weights * loss, weights, edges.group, scores.detach() / 2)
+
+
 def combined(scores: Tensor, how: Combination, uncertainty_weight: float) -> Tensor:
     """One score [R] of the heads' scores [R, K]: their mean, the lowest, or mean - weight × variance (over K)."""
     if how == "worst":
