@@ -15,8 +15,8 @@ NAME = "README.md"
 LOADERS = {"reward-model": "AutoModelForSequenceClassification", "policy": "AutoModelForCausalLM"}
 LIMITS = {
     "reward-model": "Scores compare completions of the same prompt; a score by itself means nothing.",
-    "pair": "It reads two completions as one answer, “First: … Second: …”, and its score is the log-odds that the first "
-    "is better; ask for both orders and take half their difference. It cannot score a completion alone.",
+    "pair": "It reads two completions as one answer, “First: … Second: …”, and its score is the log-odds that the "
+    "first is better; ask for both orders and take half their difference. It cannot score a completion alone.",
     "policy": "The accuracy below is that of the implicit rewards against the reference policy, not of generated text.",
 }
 
@@ -42,6 +42,7 @@ def write(folder: Path, text: str) -> dict[str, Any]:
 def render(run: Run) -> str:
     """The card's Markdown. A run is described as it stands; figures that are missing are said to be missing."""
     version = run.version
+    limit = LIMITS["pair" if run.objective == "pair_pm" else run.kind]
     parts = [
         f"---\nlibrary_name: transformers\ntags:\n- tiebreak\n- {run.kind}\n---",
         f"# {run.objective_title}, run {run.number}",
@@ -50,7 +51,7 @@ def render(run: Run) -> str:
         "## Data\n\n" + _bullets(_data(run)),
         "## Settings\n\n" + _bullets(_settings(run)),
         "## Evaluation\n\n" + _evaluation(run.evaluation),
-        f"## Limits\n\n{LIMITS['pair' if run.objective == 'pair_pm' else run.kind]} Preferences of the annotators named in the card of the dataset version "
+        f"## Limits\n\n{limit} Preferences of the annotators named in the card of the dataset version "
         "are all that it learned; it was not tested for any other use.",
         f"## Use\n\n```python\nfrom transformers import AutoTokenizer, {LOADERS[run.kind]}\n\n"
         f'model = {LOADERS[run.kind]}.from_pretrained("path/to/this/folder")\n'
