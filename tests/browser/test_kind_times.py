@@ -304,3 +304,48 @@ def test_the_screen_is_accessible_and_fits(visitors: Visitors, scheme: str, widt
     wrong += accessibility(page, "popover", everything)
     assert not wrong, "\n".join(wrong)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+# a video as browsers record it: WebM, without its length
+RECORDED = """async () => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 48 });
+  const pen = canvas.getContext("2d");
+  const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/webm" });
+  const chunks = [];
+  recorder.ondataavailable = ({ data }) => chunks.push(data);
+  const ended = new Promise((done) => (recorder.onstop = done));
+  recorder.start();
+  for (let i = 0; i < 50; i += 1) {
+    pen.fillStyle = `hsl(${i * 7} 80% 50%)`;
+    pen.fillRect(0, 0, 64, 48);
+    await new Promise((done) => setTimeout(done, 40));
+  }
+  recorder.stop();
+  await ended;
+  return [...new Uint8Array(await new Blob(chunks).arrayBuffer())];
+}"""
+
+
+def test_times_of_a_video_are_marked_on_a_plain_line(visitors: Visitors) -> None:
+    from feedback.services import media
+
+    cast = make_cast(instances=0)
+    recorder = visitors.page(cast.annotator)
+    recorder.goto("/label/")
+    media.store_media(cast.task, [bytes(recorder.evaluate(RECORDED))], "gpt.webm", actor=cast.owner)
+    lend(cast, LEFT)
+    video = [{"content": [{"type": "video", "file": "gpt.webm", "alt": ""}]}, {"content": "x"}]
+    cast.task.instances.update(completions=video)
+    page = open_room(visitors, cast)
+    found = page.locator('[data-media="video"] [data-waveform]')
+    found.scroll_into_view_if_needed()
+    page.wait_for_function("() => Number.isFinite(document.querySelector('video').duration)")
+    length = 1000 * page.evaluate("document.querySelector('video').duration")
+    drag(page, found, 0.25, 0.75)
+    start, end = opened(page)
+    assert (abs(start - length / 4) < 50, abs(end - length * 0.75) < 50) == (True, True)
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    expect(page.locator(".span-row")).to_contain_text("Video 1, 0:00.")
+    submit(page)
+    assert answer_of(cast)["times"] == [time(start, end, "Noise")]

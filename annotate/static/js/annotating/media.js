@@ -32,6 +32,8 @@ class Timeline {
     for (const name of ["timeupdate", "seeked", "loadedmetadata", "durationchange"]) {
       this.player.addEventListener(name, () => this.draw(), { signal });
     }
+    this.player.addEventListener("loadedmetadata", () => this.measure(), { signal });
+    this.measure();
     this.canvas.addEventListener("keydown", (event) => this.onKey(event), { signal });
     this.canvas.addEventListener("pointerdown", (event) => this.onPointer(event), { signal });
     const seen = new IntersectionObserver((entries) => {
@@ -43,6 +45,14 @@ class Timeline {
     const sized = new ResizeObserver(() => this.draw());
     sized.observe(this.canvas);
     signal.addEventListener("abort", () => (seen.disconnect(), sized.disconnect()));
+  }
+
+  /* Recordings of browsers do not say how long they are; a player knows once it was at the end. */
+  measure() {
+    const { player } = this;
+    if (player.duration !== Infinity) return;
+    player.addEventListener("durationchange", () => (player.currentTime = 0), { once: true, signal: this.signal });
+    player.currentTime = Number.MAX_SAFE_INTEGER;
   }
 
   /** Milliseconds, 0 while it is not known. */
