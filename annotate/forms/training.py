@@ -112,6 +112,11 @@ class RunForm(forms.Form):
         return [{"field": self[name], "read_by": " ".join(_readers(name))} for name in OPTION_NAMES]
 
     @property
+    def with_options(self) -> str:
+        """The names of the objectives that have options."""
+        return " ".join(one.name for one in OBJECTIVES.values() if one.defaults)
+
+    @property
     def summaries(self) -> list[dict[str, str]]:
         """What each objective does, and the paper it is from."""
         return [{"name": one.name, "text": one.summary, "source": one.source} for one in OBJECTIVES.values()]
