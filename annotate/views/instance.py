@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -50,12 +51,17 @@ def instance(request: HttpRequest, project: Project, instance: UUID) -> HttpResp
         "flag_actions": FlagAction.choices,
         "requests": row.requests.order_by("-pk")[:10],  # type: ignore[attr-defined]
         "routed": RoutingDecision.objects.filter(instance=row).select_related("plan").order_by("-plan__pk")[:5],
-        "meta": [(key, str(value)[:300]) for key, value in row.meta.items() if key != "passages"],
+        "meta": [(key, _written(value)[:300]) for key, value in row.meta.items() if key != "passages"],
         "may_review": names,
         **comments.thread_context(row, user_of(request), project),
         **_neighbours(request, row),
     }
     return render(request, "instances/instance.html", context)
+
+
+def _written(value: Any) -> str:
+    """A value of the metadata as it came: text, or JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def texts_of(row: Instance, questions: list[dict[str, Any]]) -> dict[str, Any]:

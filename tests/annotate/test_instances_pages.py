@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from typing import Any
 
 import pytest
@@ -260,6 +262,16 @@ def test_an_empty_project_leads_to_the_import(db: None) -> None:
     cast = make_cast(instances=0)
     assert "Import instances" in listing(cast, logged_in(cast.manager))
     assert "imports/new" not in listing(cast, logged_in(cast.viewer))
+
+
+def test_metadata_is_shown_as_it_came(cast: Cast) -> None:
+    first = cast.task.instances.order_by("pk")[0]
+    first.meta = {"kept": True, "replies": [{"lang": "ar", "of": None}], "name": "it's"}
+    first.save(update_fields=["meta"])
+    address = reverse("instance", args=[cast.project.public_id, first.public_id])
+    page = logged_in(cast.manager).get(address).content.decode()
+    shown = [html.unescape(one) for one in re.findall(r"<dt>(?:kept|replies|name)</dt><dd>(.*?)</dd>", page)]
+    assert shown == ["true", '[{"lang": "ar", "of": null}]', "it's"]
 
 
 @pytest.mark.parametrize("query", ["meta.x=-01", "meta.x=1.", "meta.x=.5", "meta.x=٣", "meta.x=0.5"])

@@ -37,7 +37,7 @@ export function draw(host, series, { xLabel = "", yLabel = "", format = tidy, xF
     legend: { show: false },
     cursor: { y: false, points: { size: 7 } },
     scales: { x: { time: false }, y: { range: padded } },
-    axes: [{ ...axis(xLabel, xFormat), size: 26 }, { ...axis(yLabel, format), size: 44 }],
+    axes: [{ ...axis(xLabel, xFormat), size: 26 }, { ...axis(yLabel, format), size: besideTicks }],
     series: lines,
     bands,
     hooks: {
@@ -94,8 +94,20 @@ function padded(_, low, high) {
 }
 
 function labelWidth(series) {
-  const longest = Math.max(0, ...series.map((s) => s.name.length));
-  return Math.min(150, longest * 6.4 + 14);
+  return Math.max(0, ...series.map((s) => widthOf(clip(s.name, 22), nameFont(1)))) + 16;
+}
+
+/* Room for the longest number of the axis: a run's speed has five digits. uPlot asks once before there are any. */
+function besideTicks(_, ticks) {
+  return Math.max(44, ...(ticks ?? []).map((words) => widthOf(words, FONT) + 14));
+}
+
+const nameFont = (ratio) => `550 ${12 * ratio}px ui-sans-serif, system-ui, sans-serif`;
+const paper = document.createElement("canvas").getContext("2d");
+
+function widthOf(words, font) {
+  paper.font = font;
+  return paper.measureText(words).width;
 }
 
 function nameEnds(plot, series, colours) {
@@ -107,7 +119,7 @@ function nameEnds(plot, series, colours) {
     .sort((a, b) => a.y - b.y);
   spread(ends, 15 * ratio);
   ctx.save();
-  ctx.font = `550 ${12 * ratio}px ui-sans-serif, system-ui, sans-serif`;
+  ctx.font = nameFont(ratio);
   ctx.textBaseline = "middle";
   ctx.textAlign = "left";
   for (const end of ends) {
