@@ -78,9 +78,10 @@ def draft_text() -> str:
     return str(Assignment.objects.get().draft.get("overall", {}).get("other_reason", ""))
 
 
-def test_a_killed_browser(chromium: Any, site: Site, cast: Cast, tmp_path: Path, run: int) -> None:
+@pytest.mark.parametrize("offline", [False, True], ids=["online", "offline"])
+def test_a_killed_browser(chromium: Any, site: Site, cast: Cast, tmp_path: Path, run: int, offline: bool) -> None:
     visitors = Visitors(chromium, site)
-    luck = random.Random(f"killed {run}")
+    luck = random.Random(f"killed {run} {offline}")
 
     def launch() -> BrowserContext:
         made = chromium.browser_type.launch_persistent_context(
@@ -94,6 +95,7 @@ def test_a_killed_browser(chromium: Any, site: Site, cast: Cast, tmp_path: Path,
 
     page = launch().new_page()
     open_work(page, cast)
+    page.context.set_offline(offline)
     typist = Typist(page, luck)
     typist.type(luck.uniform(1.0, 5.0))
     typist.stop()
@@ -101,6 +103,8 @@ def test_a_killed_browser(chromium: Any, site: Site, cast: Cast, tmp_path: Path,
     again = launch()
     page = again.new_page()
     page.goto(f"/label/{cast.task.public_id}/")
+    if offline:
+        expect(page.get_by_text("Your unsaved answers were restored from this browser")).to_be_visible()
     expect(page.locator("#save-state")).to_have_text("Saved")
     kept = page.get_by_label("Own reason").input_value()
     again.close()

@@ -24,7 +24,7 @@ export class ActiveClock {
     const now = performance.now();
     const active = !document.hidden && now - this.lastSign < IDLE_MS;
     // a laptop that slept wakes with one huge tick, which nobody worked through
-    if (active) this.ms += Math.min(now - this.lastTick, 2 * TICK_MS);
+    if (active) this.ms += Math.min(Math.max(0, now - this.lastTick), 2 * TICK_MS);
     this.lastTick = now;
   }
 

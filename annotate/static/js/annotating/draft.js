@@ -1,8 +1,10 @@
-/* The draft of one assignment: kept in this browser at once, on the server within two seconds.
+/* The draft of one assignment: kept in this browser at once, on its disk a moment later (durable.js), and on the server
+   within two seconds.
 
    Nothing is overwritten that this tab has not seen. What it has seen are the answers it was given (`server`) and those
    that it sent and got no reply to (`sent`, as fingerprints): the server may have taken them all the same. */
 
+import * as durable from "./durable.js";
 import { fingerprint, same } from "./order.js";
 import { Away, SignedOut, backoff, send, uuid } from "./transport.js";
 
@@ -47,6 +49,17 @@ export class Draft {
       return { answers: local.answers, newer: false };
     }
     return { answers: local.answers, newer: true };
+  }
+
+  /** What only the disk has, because the browser was killed: `found({answers, newer})` is called with it, if anything. */
+  async recall(found) {
+    const [local, begun] = [this.localCopy(), Date.now()];
+    const copy = await durable.read(this.key);
+    if (this.closed || this.inConflict || !copy || copy.saved) return;
+    if (local?.at >= copy.at || copy.at >= begun) return; // the same, or of a tab that is open beside this one
+    if (this.unsaved) return void this.conflict({ version: this.version, answers: copy.answers });
+    this.set(copy);
+    found(this.restore());
   }
 
   changed() {
@@ -236,11 +249,18 @@ export class Draft {
 
   keep() {
     const { version, sent, tab } = this;
+    const copy = { version, sent: [...sent], tab, answers: this.read(), at: Date.now() };
+    this.kept = this.set(copy);
+    durable.write(this.key, copy);
+  }
+
+  /* False: storage is full or blocked, and the server's copy is the only one. */
+  set(copy) {
     try {
-      localStorage.setItem(this.key, JSON.stringify({ version, sent, tab, answers: this.read(), at: Date.now() }));
-      this.kept = true;
+      localStorage.setItem(this.key, JSON.stringify(copy));
+      return true;
     } catch {
-      this.kept = false; // storage is full or blocked: the server copy is the only one
+      return false;
     }
   }
 
@@ -249,15 +269,14 @@ export class Draft {
     const { version, server, tab } = this;
     const local = this.localCopy();
     if (local && local.tab !== tab && !local.saved) return; // what another tab has not saved yet
-    try {
-      localStorage.setItem(this.key, JSON.stringify({ version, tab, answers: server, saved: true }));
-    } catch {
-      /* storage is full or blocked: nothing was kept */
-    }
+    const copy = { version, tab, answers: server, saved: true, at: Date.now() };
+    this.set(copy);
+    durable.write(this.key, copy);
   }
 
   /** Nothing of any tab is worth keeping any more. */
   forget() {
+    durable.write(this.key, null);
     try {
       localStorage.removeItem(this.key);
     } catch {

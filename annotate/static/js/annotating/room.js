@@ -108,10 +108,8 @@ export class Room {
   }
 
   start() {
-    const { answers, newer } = this.draft.restore();
-    this.write(answers);
-    if (!this.draft.inConflict) this.showState("saved");
-    if (newer) this.restored();
+    this.draft.recall((found) => this.begin(found));
+    this.begin(this.draft.restore());
     const { signal } = this.leaving;
     this.form.addEventListener("input", (event) => this.onChange(event), { signal });
     this.form.addEventListener("change", (event) => this.onChange(event), { signal });
@@ -128,6 +126,12 @@ export class Room {
     this.keepLease();
     if (this.page.renew) this.draft.save(); // it was lent for a short while only
     if (this.rows.length) this.setCurrent(this.rows[0]);
+  }
+
+  begin({ answers, newer }) {
+    this.write(answers);
+    if (!this.draft.inConflict) this.showState("saved");
+    if (newer) this.restored();
   }
 
   leave({ accepted }) {
@@ -147,7 +151,7 @@ export class Room {
   }
 
   restored() {
-    announce(t("Your unsaved answers were restored from this browser"));
+    toasts.show(t("Your unsaved answers were restored from this browser"));
     this.draft.changed();
   }
 
