@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -105,24 +107,24 @@ def comment_edit(request: HttpRequest, project: Project, comment: UUID) -> HttpR
 @require_POST
 @in_project("discuss")
 def comment_delete(request: HttpRequest, project: Project, comment: UUID) -> HttpResponse:
-    row = _comment(request, project, comment)
-    commenting.delete(row, actor=user_of(request))
-    return _back(request, project, row.instance)
+    return _done(request, project, comment, partial(commenting.delete, actor=user_of(request)))
 
 
 @require_POST
 @in_project("discuss")
 def comment_resolve(request: HttpRequest, project: Project, comment: UUID) -> HttpResponse:
-    row = _comment(request, project, comment)
-    commenting.resolve(row, actor=user_of(request))
-    return _back(request, project, row.instance)
+    return _done(request, project, comment, partial(commenting.resolve, actor=user_of(request)))
 
 
 @require_POST
 @in_project("discuss")
 def comment_reopen(request: HttpRequest, project: Project, comment: UUID) -> HttpResponse:
+    return _done(request, project, comment, commenting.reopen)
+
+
+def _done(request: HttpRequest, project: Project, comment: UUID, act: Callable[[Comment], None]) -> HttpResponse:
     row = _comment(request, project, comment)
-    commenting.reopen(row)
+    act(row)
     return _back(request, project, row.instance)
 
 

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from feedback.formats.mapping import preview
+from feedback.formats.one_file import file_with, instances_of
 from feedback.formats.records import (
-    BadRow,
     ImportedInstance,
     ReadOptions,
     RecordedAnnotation,
@@ -23,7 +22,7 @@ from feedback.formats.records import (
     checked_meta,
     checked_text,
 )
-from feedback.formats.tables import Row, read_table, table_kind, tables_in
+from feedback.formats.tables import Row
 
 ANONYMOUS = "anonymous-slot-1"
 _NEEDED = ("task_id", "prompt", "Feedback", "original_model_completion", "unedited_annotator_completion")
@@ -36,12 +35,7 @@ def is_ilf(path: Path) -> bool:
 
 
 def _file(path: Path) -> Path | None:
-    files = tables_in(path) if path.is_dir() else [path] if path.is_file() and table_kind(path) == "jsonl" else []
-    for file in files:
-        columns, _, _ = preview(file, 1)
-        if set(_NEEDED) <= set(columns):
-            return file
-    return None
+    return file_with(path, set(_NEEDED))
 
 
 def questions(options: ReadOptions) -> list[dict[str, Any]]:
@@ -56,15 +50,7 @@ def read_ilf(path: Path, options: ReadOptions) -> Iterator[ImportedInstance | Ro
     if file is None:
         yield RowError(0, "file", "no file of ILF's annotations found")
         return
-    for entry in read_table(file, options):
-        if isinstance(entry, RowError):
-            yield entry
-            continue
-        line, row = entry
-        try:
-            yield _instance(row, line, options)
-        except BadRow as error:
-            yield error.at(line)
+    yield from instances_of(file, options, lambda row, line: [_instance(row, line, options)])
 
 
 def fenced(code: str) -> str:

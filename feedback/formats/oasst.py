@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from feedback.formats.mapping import preview
+from feedback.formats.one_file import file_with, instances_of
 from feedback.formats.records import (
     MAX_COMPLETIONS,
     MAX_MESSAGES,
@@ -26,7 +26,7 @@ from feedback.formats.records import (
     checked_meta,
     checked_text,
 )
-from feedback.formats.tables import Row, read_table, table_kind, tables_in
+from feedback.formats.tables import Row
 
 ANNOTATOR = "consensus"
 _ROLES = {"prompter": "user", "assistant": "assistant"}
@@ -38,12 +38,7 @@ def is_oasst(path: Path) -> bool:
 
 
 def _file(path: Path) -> Path | None:
-    files = tables_in(path) if path.is_dir() else [path] if path.is_file() and table_kind(path) == "jsonl" else []
-    for file in files:
-        columns, _, _ = preview(file, 1)
-        if {"message_tree_id", "prompt"} <= set(columns):
-            return file
-    return None
+    return file_with(path, {"message_tree_id", "prompt"})
 
 
 def questions(options: ReadOptions) -> list[dict[str, Any]]:
@@ -65,15 +60,7 @@ def read_oasst(path: Path, options: ReadOptions) -> Iterator[ImportedInstance | 
     if file is None:
         yield RowError(0, "file", "no file of message trees found")
         return
-    for entry in read_table(file, options):
-        if isinstance(entry, RowError):
-            yield entry
-            continue
-        line, row = entry
-        try:
-            yield from _ranked(row, line, options)
-        except BadRow as error:
-            yield error.at(line)
+    yield from instances_of(file, options, lambda row, line: _ranked(row, line, options))
 
 
 def _ranked(row: Row, line: int, options: ReadOptions) -> list[ImportedInstance]:

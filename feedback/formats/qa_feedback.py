@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from feedback.formats.mapping import preview
+from feedback.formats.one_file import instances_of
 from feedback.formats.records import (
     BadRow,
     ImportedInstance,
@@ -23,7 +24,7 @@ from feedback.formats.records import (
     checked_meta,
     checked_text,
 )
-from feedback.formats.tables import Row, read_table
+from feedback.formats.tables import Row
 
 SPAN_TYPES = ("Irrelevant", "Redundant", "Unverifiable", "Wrong-Grounding", "Incoherent")
 MISSING_TYPES = ("Missing-Answer", "Missing-Major-Auxiliary", "Missing-Minor-Auxiliary")
@@ -69,15 +70,8 @@ def read_qa_feedback(path: Path, options: ReadOptions) -> Iterator[ImportedInsta
     if file is None:
         yield RowError(0, "file", "no *_feedback.json file found")
         return
-    for entry in read_table(file, options):
-        if isinstance(entry, RowError):
-            yield entry
-            continue
-        line, row = entry
-        try:
-            yield _instance(row, line, file.name.split(".")[0], options)
-        except BadRow as error:
-            yield error.at(line)
+    name = file.name.split(".")[0]
+    yield from instances_of(file, options, lambda row, line: [_instance(row, line, name, options)])
 
 
 def _instance(row: Row, line: int, name: str, options: ReadOptions) -> ImportedInstance:
