@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps as django_apps
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -104,6 +106,27 @@ def test_an_objective_takes_only_a_version_with_its_data(version: Any, cast: Any
         f"This dataset version has {objective.lacking}, with at least one row in its train split."
     )
     assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "before, options, after, kept",
+    [
+        ("bt", {"beta": 0.1, "margin_scale": 0.5}, "bt", {"margin_scale": 0.5}),
+        ("dpo", {"beta": 0.2, "margin_scale": 0.0, "loss_type": "ipo"}, "ipo", {"beta": 0.2}),
+        ("dpo", {"beta": 0.2, "loss_type": "sigmoid"}, "dpo", {"beta": 0.2}),
+    ],
+)
+def test_runs_from_before_the_catalogue_can_be_resumed(
+    run: Run, cast: Any, before: str, options: Any, after: str, kept: Any
+) -> None:
+    Run.objects.filter(pk=run.pk).update(objective=before, config={"epochs": 2, "objective_options": options})
+    migration = importlib.import_module("training.migrations.0003_objectives_of_the_catalogue")
+    migration.keep_own_options(django_apps, None)
+    run.refresh_from_db()
+    assert (run.objective, run.config) == (after, {"epochs": 2, "objective_options": kept})
+    assert services.write_run_file(run).key == "small"
+    services.cancel_run(run, cast.manager)
+    assert services.resume_run(run, cast.manager).state == RunState.QUEUED
 
 
 def test_a_version_that_is_still_freezing_is_refused_in_words(version: Any, cast: Any) -> None:
