@@ -61,6 +61,15 @@ def test_the_choice_leads_to_no_other_site(cast: Cast, browser: Any) -> None:
     assert choose(browser(cast.annotator), "de", "https://evil.example/").url == "/"
 
 
+def test_a_name_in_another_script_stands_by_itself(cast: Cast, browser: Any) -> None:
+    annotator = browser(cast.annotator)
+    choose(annotator, "ar")
+    queue = annotator.get("/label/").content.decode()
+    assert f"<bdi>{cast.task.name}</bdi>" in queue
+    assert f"<bdi>{cast.project.name}</bdi>" in queue
+    assert 'class="room-task truncate" dir="auto"' in annotator.get(f"/label/{cast.task.public_id}/").content.decode()
+
+
 def test_the_control_room_stays_english(cast: Cast, browser: Any) -> None:
     owner = browser(cast.owner)
     choose(owner, "ar")
