@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 from django.utils import timezone
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
-from tests.browser.visiting import eventually
+from tests.browser.visiting import Visitors, eventually
 from tests.conftest import Cast
 
 Given = tuple[str, list[str], list[int]]
@@ -48,6 +48,14 @@ def _lend(cast: Cast, task: Any, external_id: str, texts: list[str], order: list
         order=order,
         lease_expires_at=timezone.now() + timedelta(hours=1),
     )
+
+
+def open_work(visitors: Visitors, cast: Cast) -> Page:
+    """The reading room of the annotator, once its draft is there."""
+    page = visitors.page(cast.annotator)
+    page.goto(f"/label/{cast.task.public_id}/")
+    expect(page.locator("#save-state")).to_have_text("Saved")
+    return page
 
 
 def submit(page: Page, keys: str = "Control+Enter") -> None:

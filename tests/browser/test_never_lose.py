@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
+from tests.browser.answering import open_work
 from tests.browser.visiting import Visitors, eventually
 from tests.conftest import Cast, make_cast
 
@@ -20,13 +21,6 @@ OFFLINE = r"ERR_INTERNET_DISCONNECTED|ERR_FAILED"
 @pytest.fixture
 def cast(transactional_db: None) -> Cast:
     return make_cast(instances=3)
-
-
-def open_work(visitors: Visitors, cast: Cast) -> Page:
-    page = visitors.page(cast.annotator)
-    page.goto(f"/label/{cast.task.public_id}/")
-    expect(page.locator("#save-state")).to_have_text("Saved")
-    return page
 
 
 def chosen(page: Page) -> Any:

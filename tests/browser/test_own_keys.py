@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.answering import open_work
 from tests.browser.visiting import Visitors, eventually
 from tests.conftest import Cast, make_cast
 
@@ -17,13 +18,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 @pytest.fixture
 def cast(transactional_db: None) -> Cast:
     return make_cast(instances=4)
-
-
-def open_work(visitors: Visitors, cast: Cast) -> Page:
-    page = visitors.page(cast.annotator)
-    page.goto(f"/label/{cast.task.public_id}/")
-    expect(page.locator("#save-state")).to_have_text("Saved")
-    return page
 
 
 def assignment_of(page: Page) -> str:
