@@ -57,6 +57,20 @@ def _questions_of_a_task(at: str) -> list[URLPattern]:
 
 
 urlpatterns = [
+    # labelling, first since it is asked most
+    path("label/", label.label_queue, name="queue"),
+    path("label/history/", own.history, name="history"),
+    path("label/<uuid:task>/", label.work, name="work"),
+    path("label/<uuid:task>/prepared/", label.prepared, name="prepared"),
+    path("label/<uuid:task>/beside/", own.beside, name="beside"),
+    path("label/assignment/<uuid:assignment>/draft/", label.draft, name="draft"),
+    path("label/assignment/<uuid:assignment>/submit/", label.submit, name="submit"),
+    path("label/assignment/<uuid:assignment>/hand-back/", label.hand_back, name="hand-back"),
+    path("label/assignment/<uuid:assignment>/undo/", label.undo, name="undo"),
+    path("label/assignment/<uuid:assignment>/skip/", label.skip, name="skip"),
+    path("label/assignment/<uuid:assignment>/flag/", label.flag, name="flag"),
+    path("label/annotation/<uuid:annotation>/", label.edit, name="annotation-edit"),
+    path("label/annotation/<uuid:annotation>/draft/", label.edit_draft, name="annotation-draft"),
     # people come in
     path("account/", include("allauth.account.urls")),
     path("account/2fa/", include("allauth.mfa.urls")),
@@ -94,20 +108,6 @@ urlpatterns = [
     path("p/<uuid:project>/tasks/<uuid:task>/media/<uuid:media>/", media.media_file, name="media-file"),
     path("p/<uuid:project>/tasks/<uuid:task>/media/<uuid:media>/replace/", media.media_replace, name="media-replace"),
     path("p/<uuid:project>/tasks/<uuid:task>/media/<uuid:media>/delete/", media.media_delete, name="media-delete"),
-    # labelling
-    path("label/", label.label_queue, name="queue"),
-    path("label/history/", own.history, name="history"),
-    path("label/<uuid:task>/", label.work, name="work"),
-    path("label/<uuid:task>/prepared/", label.prepared, name="prepared"),
-    path("label/<uuid:task>/beside/", own.beside, name="beside"),
-    path("label/assignment/<uuid:assignment>/draft/", label.draft, name="draft"),
-    path("label/assignment/<uuid:assignment>/submit/", label.submit, name="submit"),
-    path("label/assignment/<uuid:assignment>/hand-back/", label.hand_back, name="hand-back"),
-    path("label/assignment/<uuid:assignment>/undo/", label.undo, name="undo"),
-    path("label/assignment/<uuid:assignment>/skip/", label.skip, name="skip"),
-    path("label/assignment/<uuid:assignment>/flag/", label.flag, name="flag"),
-    path("label/annotation/<uuid:annotation>/", label.edit, name="annotation-edit"),
-    path("label/annotation/<uuid:annotation>/draft/", label.edit_draft, name="annotation-draft"),
     # instances and imports
     path("p/<uuid:project>/instances/", instances.instances, name="instances"),
     path("p/<uuid:project>/instances/change/", instances.instances_change, name="instances-change"),
