@@ -21,7 +21,8 @@ _user = Rows(lambda: User.objects.filter(pk=slot("key"), is_active=True))
 
 class SessionStore(DatabaseStore):
     def _get_session_from_db(self) -> Session | None:
-        found: Session | None = _session.first(key=self.session_key, now=timezone.now())
+        known = (self.session_key or "").isalnum()  # a cookie may hold anything
+        found: Session | None = _session.first(key=self.session_key, now=timezone.now()) if known else None
         if found is None:
             self._session_key = None
         return found

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
@@ -86,28 +85,6 @@ def _filled(parameters: Sequence[Any], values: dict[str, Any], database: BaseDat
     ]
 
 
-def cursor_on(database: BaseDatabaseWrapper) -> Any:
-    """A cursor; on PostgreSQL behind our own pool, one whose statements the database plans once a connection.
-
-    Without that pool another may stand between, which hands each transaction another connection.
-    """
-    if "pool" not in database.settings_dict["OPTIONS"]:
-        return database.cursor()
-    database.ensure_connection()
-    return database._prepare_cursor(_preparing()(database.connection))  # type: ignore[attr-defined]
-
-
-@cache
-def _preparing() -> type[Any]:
-    from django.db.backends.postgresql.base import ServerBindingCursor
-
-    class Preparing(ServerBindingCursor):  # type: ignore[misc]
-        def execute(self, query: Any, params: Any = None) -> Any:
-            return super().execute(query, params, prepare=True)  # type: ignore[misc]
-
-    return Preparing
-
-
 class Rows:
     """A SELECT of whole model instances, ``select_related`` and annotations included."""
 
@@ -117,7 +94,7 @@ class Rows:
     def all(self, **values: Any) -> list[Any]:
         database = connections[DEFAULT_DB_ALIAS]
         sql, parameters, reader = self._composed(database)
-        with cursor_on(database) as cursor:
+        with database.cursor() as cursor:
             cursor.execute(sql, _filled(parameters, values, database))
             found = cursor.fetchall()
         return reader(found) if found else []
@@ -143,7 +120,7 @@ class Update:
     def __call__(self, **values: Any) -> int:
         database = connections[DEFAULT_DB_ALIAS]
         sql, parameters, _ = self._composed(database)
-        with cursor_on(database) as cursor:
+        with database.cursor() as cursor:
             cursor.execute(sql, _filled(parameters, values, database))
             return int(cursor.rowcount)
 
@@ -162,7 +139,7 @@ class Insert:
     def __call__(self, instance: M) -> M:
         database = connections[DEFAULT_DB_ALIAS]
         values = [field.get_db_prep_save(field.pre_save(instance, True), database) for field in self._fields]
-        with cursor_on(database) as cursor:
+        with database.cursor() as cursor:
             cursor.execute(self._sql, values)
             (instance.pk,) = cursor.fetchone()
         instance._state.adding, instance._state.db = False, database.alias

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import Client
 
 from tests.annotate.routes import Route, routes
 from tests.conftest import Cast
@@ -93,3 +95,10 @@ def test_no_page_holds_inline_script_style_or_handlers(cast: Cast, browser: Any,
         assert 'src="/static/' in tag or 'type="application/json"' in tag, tag
     assert not re.search(r'(?:src|action)="(?:https?:)?//', body)
     assert not re.search(r'<link[^>]*href="(?:https?:)?//', body)
+
+
+@pytest.mark.database
+@pytest.mark.django_db
+@pytest.mark.parametrize("key", ['"aaaaaaaaaaaa\\000"', "' OR 1=1 --", "a" * 5000, ""])
+def test_a_session_cookie_of_any_kind_is_a_visitor(client: Client, key: str) -> None:
+    assert client.get("/label/", HTTP_COOKIE=f"{settings.SESSION_COOKIE_NAME}={key}").status_code == 302

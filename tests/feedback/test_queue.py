@@ -37,6 +37,7 @@ from feedback.models import (
     Membership,
     Role,
     Task,
+    User,
 )
 from feedback.services import labelling, queue, tasks
 from tests.conftest import QUESTIONS, Cast, make_cast, make_user
@@ -333,3 +334,22 @@ def test_one_person_in_several_tabs_never_waits_in_a_circle() -> None:
     assert rows.filter(state=AssignmentState.LENT).count() <= 1
     submitted = rows.filter(state=AssignmentState.SUBMITTED).count()
     assert submitted == Annotation.objects.live().count() > 0
+
+
+def lend_to(task: Task, user: User) -> int:
+    return queue.next_assignment(task, user).pk
+
+
+@pytest.mark.database
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_one_person_in_several_tabs_is_lent_one_instance() -> None:
+    """The tab that waited for the other's lock sees what the other was lent."""
+    cast = make_cast(instances=20, overlap=3)
+    for _ in range(5):  # the first time none of the tabs finds a place
+        lent: list[int] = []
+        task = Task.objects.get(pk=cast.task.pk)
+        assert in_threads(8, lambda _, task=task, lent=lent: lent.append(lend_to(task, cast.annotator))) == []
+        assert len(lent) == 8
+        assert len(set(lent)) == 1
+        submit(Assignment.objects.get(pk=lent[0]))

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
-from ...composed import Update, cursor_on, slot
+from ...composed import Update, slot
 from ...exceptions import Unsuited
 from ...models import Assignment, Instance, Line, QueuePlace, Task
 
@@ -141,7 +141,7 @@ ORDER BY i.id LIMIT %s
 def on_level(task: Task, place: QueuePlace, reader: Reader) -> list[tuple[int, int]]:
     """(priority, key) of the first instances for this person at the place's own priority."""
     suits, read = reader.suits_sql()
-    with cursor_on(connections[DEFAULT_DB_ALIAS]) as cursor:
+    with connection.cursor() as cursor:
         values: list[Any] = [task.pk, place.priority, place.instance_id, *read, reader.annotator_id, AT_ONCE]
         cursor.execute(LEVEL.format(suits=suits), values)
         return [(priority, pk) for priority, pk in cursor.fetchall()]

@@ -43,29 +43,31 @@ def _standing() -> QuerySet[Any]:
 
 
 _seen = Rows(_standing)
-_locked = Rows(
-    lambda: _standing().select_for_update(of=("self",), no_key=connection.features.has_select_for_no_key_update)
+_lock = Rows(
+    lambda: QueuePlace.objects.filter(annotator__user=slot("user"), task=slot("task")).select_for_update(
+        of=("self",), no_key=connection.features.has_select_for_no_key_update
+    )
 )
 
 
 def locked(task: Task, user: User) -> tuple[QueuePlace, Reader]:
     """The person's place, locked until the transaction ends: two tabs asking at once come one after the other.
 
-    It has started anew if the line has.
+    It has started anew if the line has. Two statements, since whoever waited for a lock sees only the locked row anew
+    in the statement that waited: not what the first tab was lent meanwhile.
     """
-    return _place(_locked, task, user)
+    if not _lock.all(user=user.pk, task=task.pk):
+        _come([task], user)
+        _lock.all(user=user.pk, task=task.pk)
+    return look(task, user)
 
 
 def look(task: Task, user: User) -> tuple[QueuePlace, Reader]:
     """The person's place as it is, not locked."""
-    return _place(_seen, task, user)
-
-
-def _place(standing: Rows, task: Task, user: User) -> tuple[QueuePlace, Reader]:
-    place = standing.first(user=user.pk, task=task.pk)
+    place = _seen.first(user=user.pk, task=task.pk)
     if place is None:
         _come([task], user)
-        place = standing.first(user=user.pk, task=task.pk)
+        place = _seen.first(user=user.pk, task=task.pk)
     reader = _reader(place)
     if place.restarted:
         place.save(update_fields=[*MOVED, "counted_at"])
