@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from annotate.loop import replay
+from tests.conftest import REPOSITORY
 from training.base_model import QUICK, make_base_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
@@ -26,6 +30,15 @@ def test_the_loop_runs_and_reports_on_the_demo(settings: Any, tmp_path: Path, ca
     assert all(0 <= line["held_out"]["value"] <= 1 for line in report["lines"])
     assert "DPO" in capsys.readouterr().out
     assert "<svg" in (tmp_path / "reports" / "loop.html").read_text()
+
+
+def test_the_loop_may_be_the_first_thing_that_is_run(tmp_path: Path) -> None:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "ENV_FILE") if name in os.environ}
+    command = [sys.executable, "manage.py", "loop", "--labels-only", "--seeds", "1", "--budgets", "0.25"]
+    environment = kept | {"VAR_DIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "all_human" in done.stdout
 
 
 def test_a_folder_that_is_no_set_is_refused_in_words(tmp_path: Path) -> None:

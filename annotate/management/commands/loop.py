@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from annotate.loop.experiment import Design, Loop
@@ -50,6 +51,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
+        if settings.EMBEDDED:  # `make loop` may be the first thing that anybody does here
+            call_command("migrate", verbosity=0)
         try:
             name, rows = read_set(options["data"], options["judge"]) if options["data"] else read_demo()
             owner = User.objects.filter(email=ADDRESS).first() or User.objects.create_user(ADDRESS, name="Loop")
