@@ -82,13 +82,15 @@ def check_answers(
     prompt: Sequence[str] = (),
     passages: Sequence[str] | None = None,
     media: Mapping[int, Sequence[str]] | None = None,
+    sentence_counts: Sequence[int] | None = None,
     partial: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Validate ``answers`` ({question name: answer}) for one instance and return them in canonical form.
 
     ``completions``, ``prompt`` and ``passages`` are the source texts (for counts and span bounds), ``media`` the kinds
-    of the media of each text that shows some, by target (``None``: not known). ``partial`` accepts a missing required
-    answer, and an unfinished one: drafts, recorded annotations and judges that answer only some questions.
+    of the media of each text that shows some, by target, ``sentence_counts`` how many sentences each passage comes in
+    (``None``: not known). ``partial`` accepts a missing required answer, and an unfinished one: drafts, recorded
+    annotations and judges that answer only some questions.
     A question that is not asked (see :func:`not_asked`) needs no answer and takes none.
     Raises InvalidAnswer whose ``errors`` map ``question.field`` to a sentence.
     """
@@ -115,6 +117,7 @@ def check_answers(
                 prompt=prompt,
                 passages=passages,
                 media=media,
+                sentence_counts=sentence_counts,
                 partial=partial,
             )
         except InvalidAnswer as error:
@@ -156,6 +159,7 @@ def check_answer(
     prompt: Sequence[str] = (),
     passages: Sequence[str] | None = None,
     media: Mapping[int, Sequence[str]] | None = None,
+    sentence_counts: Sequence[int] | None = None,
     partial: bool = False,
 ) -> dict[str, Any]:
     """Validate one answer; returns its canonical JSON form. An answer to a required question must be whole unless
@@ -165,7 +169,7 @@ def check_answer(
     except ValidationError as error:
         raise InvalidAnswer(sentences(error)) from error
     if isinstance(question, SpanQuestion) and isinstance(parsed, SpanAnswer):
-        errors = span_misfits(question, parsed, completions, prompt, passages, media)
+        errors = span_misfits(question, parsed, completions, prompt, passages, media, sentence_counts)
     else:
         errors = _misfits(question, parsed, len(completions))
     if not errors and question.required and not partial:

@@ -48,6 +48,11 @@ def passage_sentences(passage: Any) -> list[str]:
     return [str(sentence) for sentence in sentences] if isinstance(sentences, list) else []
 
 
+def sentence_counts(meta: Mapping[str, Any]) -> list[int]:
+    """How many sentences each passage comes in."""
+    return [len(passage_sentences(passage)) for passage in passages_of(meta)]
+
+
 def passage_text(passage: Any) -> str:
     """The source in which offsets of a passage count: its text, then its sentences with a space between them, and a
     blank line between the two."""

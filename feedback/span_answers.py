@@ -12,7 +12,7 @@ A ``target`` is a completion's index, or -1 - m for message m of the prompt.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -20,6 +20,7 @@ from feedback.questions import SpanQuestion, Strict
 from feedback.wording import Sentence, not_one_of
 
 MAX_MS = 24 * 60 * 60 * 1000
+MAX_SENTENCE = 2**31 - 2  # exports count from 1, in 32 bits
 
 
 class Mark(Strict):
@@ -50,12 +51,13 @@ class TimeSpan(Mark):
 
 class MissingItem(Strict):
     """Information a completion lacks; ``passage`` is the index of the passage that holds it, when there is one, and
-    ``[start, end)`` the part of it, in code points of :func:`feedback.content.passage_text`."""
+    ``[start, end)`` the part of it, in code points of :func:`feedback.content.passage_text`; ``sentences`` are the
+    indexes of its sentences, -1 for its title."""
 
     target: int = Field(ge=0)
     text: str = Field(max_length=4000)
     passage: int | None = Field(default=None, ge=0)
-    sentences: list[int] = []
+    sentences: list[Annotated[int, Field(ge=-1, le=MAX_SENTENCE)]] = Field(default=[], max_length=1000)
     start: int | None = Field(default=None, ge=0)
     end: int | None = Field(default=None, ge=1)
 
@@ -83,14 +85,16 @@ def span_misfits(
     prompt: Sequence[str],
     passages: Sequence[str] | None,
     media: Mapping[int, Sequence[str]] | None,
+    sentence_counts: Sequence[int] | None = None,
 ) -> dict[str, str]:
-    """A sentence for each path that misfits. ``media``: the kinds of the media of each text, by target."""
+    """A sentence for each path that misfits. ``media``: the kinds of the media of each text, by target;
+    ``sentence_counts``: how many sentences each passage comes in."""
     texts = dict(enumerate(completions))
     if question.on_prompt:
         texts |= {-1 - number: text for number, text in enumerate(prompt)}
     errors = _text_misfits(question, answer.spans, texts)
     errors |= _time_misfits(question, answer.times, texts, media)
-    return errors | _missing_misfits(question, answer.missing, len(completions), passages)
+    return errors | _missing_misfits(question, answer.missing, len(completions), passages, sentence_counts)
 
 
 def _text_misfits(question: SpanQuestion, spans: Sequence[Span], texts: Mapping[int, str]) -> dict[str, str]:
@@ -162,7 +166,11 @@ def _overlaps(places: Iterable[tuple[object, int, int]]) -> list[int]:
 
 
 def _missing_misfits(
-    question: SpanQuestion, items: Sequence[MissingItem], n: int, passages: Sequence[str] | None
+    question: SpanQuestion,
+    items: Sequence[MissingItem],
+    n: int,
+    passages: Sequence[str] | None,
+    counts: Sequence[int] | None,
 ) -> dict[str, str]:
     if items and not question.allow_missing:
         return {"missing": Sentence("this question does not ask for missing information")}
@@ -175,9 +183,18 @@ def _missing_misfits(
             errors[f"missing.{i}.passage"] = words
         elif part := _part_misfit(item, passages):
             errors[f"missing.{i}.end"] = part
+        errors |= _sentence_misfits(item, counts, f"missing.{i}.sentences")
         if not item.text.strip() and item.passage is None:
             errors[f"missing.{i}.text"] = Sentence("say what is missing, or name the passage that says it")
     return errors
+
+
+def _sentence_misfits(item: MissingItem, counts: Sequence[int] | None, path: str) -> dict[str, str]:
+    if counts is None or item.passage is None or item.passage >= len(counts):
+        return {}
+    count = counts[item.passage]
+    words = Sentence("this passage has %(n)s sentences, numbered from 0; -1 is its title", n=count)
+    return {f"{path}.{j}": words for j, sentence in enumerate(item.sentences) if sentence >= count}
 
 
 def _part_misfit(item: MissingItem, passages: Sequence[str] | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..abilities import asked_by
 from ..answers import check_answers
-from ..content import media_kinds, media_of, passage_text, passages_of, text_of
+from ..content import media_kinds, media_of, passage_text, passages_of, sentence_counts, text_of
 from ..formats.records import ImportedInstance, RecordedAnnotation, RowError
 from ..questions import InvalidAnswer, PreferenceQuestion, Question, strength, value_of_strength
 from ..text import InvalidText
@@ -112,6 +112,7 @@ class Checker:
                 completions=texts,
                 prompt=prompt,
                 passages=[passage_text(passage) for passage in passages_of(record.meta)],
+                sentence_counts=sentence_counts(record.meta),
                 media=media_kinds(record.prompt, record.completions),
                 partial=True,
             )

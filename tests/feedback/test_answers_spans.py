@@ -23,6 +23,7 @@ def errors_of(
     partial: bool = False,
     passages: list[str] | None = PASSAGES,
     media: dict[int, list[str]] | None = MEDIA,
+    sentence_counts: list[int] | None = None,
     **options: Any,
 ) -> set[str]:
     question = {
@@ -37,7 +38,7 @@ def errors_of(
     questions = parse_questions([question])
     try:
         shown = {"completions": TEXTS, "prompt": PROMPT, "passages": passages, "media": media}
-        check_answers(questions, {"errors": answer}, **shown, partial=partial)
+        check_answers(questions, {"errors": answer}, **shown, sentence_counts=sentence_counts, partial=partial)
     except InvalidAnswer as error:
         return set(error.errors)
     return set()
@@ -107,6 +108,22 @@ def test_missing_information_points_at_a_completion_and_a_passage_that_are_there
     assert errors_of(missing(target=2)) == {"errors.missing.0.target"}
     assert errors_of(missing(text=" ")) == {"errors.missing.0.text"}
     assert errors_of(missing(), allow_missing=False) == {"errors.missing"}
+
+
+@pytest.mark.parametrize("wrong", [-2, 2**31 - 1, 10**30, -(10**30)])
+def test_the_sentences_of_missing_information_fit_the_exports(wrong: int) -> None:
+    def missing(*sentences: int, passage: int | None = 0) -> dict[str, Any]:
+        return {"missing": [{"target": 0, "text": "a date", "passage": passage, "sentences": list(sentences)}]}
+
+    assert errors_of(missing(-1, 2**31 - 2)) == set()
+    assert errors_of(missing(0, wrong)) == {"errors.missing.0.sentences.1"}
+    assert errors_of(missing(*[0] * 1000)) == set()
+    assert errors_of(missing(*[0] * 1001)) == {"errors.missing.0.sentences"}
+    counts = [2, 0]
+    assert errors_of(missing(-1, 1, 2), sentence_counts=counts) == {"errors.missing.0.sentences.2"}
+    assert errors_of(missing(-1, 0, passage=1), sentence_counts=counts) == {"errors.missing.0.sentences.1"}
+    assert errors_of(missing(5, passage=None), sentence_counts=counts) == set()
+    assert errors_of(missing(5, passage=2), sentence_counts=counts) == {"errors.missing.0.passage"}
 
 
 def test_a_part_of_a_passage_lies_within_it() -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ...answers import check_answers
 from ...composed import Insert, Rows, Update, slot
-from ...content import media_kinds
+from ...content import media_kinds, sentence_counts
 from ...exceptions import InvalidInput, LeaseLost, SubmissionReused, WrongState
 from ...models import Annotation, AnnotationState, Assignment, AssignmentState, Instance, Source
 from ...questions import InvalidAnswer, Question
@@ -35,6 +35,7 @@ def checked(
             completions=instance.completion_texts(),
             prompt=instance.prompt_texts(),
             passages=instance.passage_texts(),
+            sentence_counts=sentence_counts(instance.meta),
             media=media_kinds(instance.prompt, instance.completions),
             partial=partial,
         )
