@@ -215,6 +215,12 @@ def parse_questions(raw: object) -> list[Question]:
     return questions
 
 
+def leading_question(questions: Sequence[Question], kind: str) -> Question | None:
+    """The question of a kind that counts where none is named: the first that everybody is asked, else the first."""
+    found = [question for question in questions if question.kind == kind]
+    return next((question for question in found if question.when is None), found[0] if found else None)
+
+
 def _impossible_conditions(questions: Sequence[Question]) -> dict[str, str]:
     """A sentence for each condition that does not name an earlier choice or preference and its values."""
     errors: dict[str, str] = {}

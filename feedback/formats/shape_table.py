@@ -11,7 +11,7 @@ from feedback.formats.rated_shapes import RANKED, RATINGS
 from feedback.formats.shapes import PREFERENCE, PREFERENCE_CONVERSATIONAL, Shape, raw_shape
 from feedback.formats.text_shapes import critiques_shape, spans_shape
 from feedback.formats.trl_shapes import LANGUAGE_MODELLING, PREFERENCE_IMPLICIT, PROMPT_COMPLETION, UNPAIRED
-from feedback.questions import Question
+from feedback.questions import Question, leading_question
 from feedback.refinements import asks_refinement
 
 ShapeName = Literal[
@@ -42,11 +42,10 @@ class ShapeKind:
 
 
 def ordering_question(questions: Questions, name: str = "") -> Question | None:
-    """The question whose answers order completions: the named one, else the first preference, else ranking."""
+    """The question whose answers order completions: the named one, else the leading preference, else ranking."""
     if name:
         return next((one for one in questions if one.name == name and one.kind in ("preference", "ranking")), None)
-    preference = next((one for one in questions if one.kind == "preference"), None)
-    return preference or next((one for one in questions if one.kind == "ranking"), None)
+    return leading_question(questions, "preference") or leading_question(questions, "ranking")
 
 
 def _orders(questions: Questions, refined: bool) -> bool:

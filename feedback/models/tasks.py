@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from ..content import passage_text, passages_of, text_of
-from ..questions import Question, parse_questions
+from ..questions import Question, leading_question, parse_questions
 from .columns import choice_field, one_of, public_id
 from .people import Project, User
 
@@ -78,8 +78,8 @@ class Task(models.Model):
     @property
     def preference_question(self) -> Question | None:
         """The first preference that is asked without a condition: the one that judges answer, of every pair."""
-        asked = (one for one in self.parsed_questions if one.kind == "preference" and one.when is None)
-        return next(asked, None)
+        found = leading_question(self.parsed_questions, "preference")
+        return found if found and found.when is None else None
 
 
 class QuestionsVersion(models.Model):

@@ -1,7 +1,7 @@
 """Where annotators disagree, as a condition on instances.
 
-It is about one question of the task: its first preference (three ways: A, neither, B), else its first ranking, else
-its first choice (the same answer or not). *Cannot judge* is no vote.
+It is about one question of the task: its leading preference (three ways: A, neither, B), else its leading ranking, else
+its leading choice (the same answer or not). *Cannot judge* is no vote.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db.models.functions import Cast, Greatest
 
 from ..exceptions import InvalidInput
 from ..models import Annotation, AnnotationState, Instance, Source, Task
-from ..questions import CANNOT_JUDGE, Question
+from ..questions import CANNOT_JUDGE, Question, leading_question
 
 KINDS = {
     "people": "People disagree",
@@ -26,8 +26,8 @@ _COMPARED = {"preference": "value", "ranking": "groups", "choice": "values"}
 
 def question_of(task: Task) -> Question | None:
     """What annotators of this task can be compared on."""
-    questions = task.parsed_questions
-    return next((one for kind in _COMPARED for one in questions if one.kind == kind), None)
+    leading = (leading_question(task.parsed_questions, kind) for kind in _COMPARED)
+    return next((question for question in leading if question), None)
 
 
 def among(rows: QuerySet[Instance], kind: str, task: Task | None) -> QuerySet[Instance]:

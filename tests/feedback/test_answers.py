@@ -10,8 +10,10 @@ from django.utils.translation import override
 
 from annotate.languages import said
 from feedback.answers import check_answers
+from feedback.formats.shape_table import ordering_question
 from feedback.models import Task
-from feedback.questions import InvalidAnswer, InvalidQuestions, parse_questions
+from feedback.questions import InvalidAnswer, InvalidQuestions, leading_question, parse_questions
+from feedback.services.disagreeing import question_of
 from feedback.wording import Sentence
 
 PREFERENCE = {"kind": "preference", "name": "overall", "title": "Which is better?"}
@@ -138,6 +140,16 @@ def test_the_question_that_judges_answer_has_no_condition() -> None:
     task = Task(questions=[*task.questions, PREFERENCE | {"name": "always"}])
     assert task.preference_question is not None
     assert task.preference_question.name == "always"
+
+
+def test_the_question_that_everybody_is_asked_counts_everywhere() -> None:
+    when = {"when": {"question": "safe", "values": ["yes"]}}
+    task = Task(questions=[SAFE, PREFERENCE | when, RANKING | when, RANKING | {"name": "ranked"}])
+    assert ordering_question(task.parsed_questions) == question_of(task) == task.parsed_questions[1]  # the only one
+    assert leading_question(task.parsed_questions, "ranking") == task.parsed_questions[3]
+    task = Task(questions=[*task.questions, PREFERENCE | {"name": "always"}, PREFERENCE | {"name": "again"}])
+    everywhere = [ordering_question(task.parsed_questions), question_of(task), task.preference_question]
+    assert [found and found.name for found in everywhere] == ["always"] * 3
 
 
 def test_a_sentence_remembers_its_pattern() -> None:
