@@ -234,6 +234,23 @@ def test_times_do_not_overlap_where_the_question_forbids_it(visitors: Visitors) 
     expect(page.locator(".span-row")).to_have_count(2)
 
 
+def test_a_time_of_a_sound_that_cannot_be_played_keeps_what_is_typed(visitors: Visitors) -> None:
+    cast = make_cast(instances=0)
+    lend(cast, LEFT, [time(5000, 10_000, "Noise")])
+    page = visitors.page(cast.annotator)
+    page.route("**/media/**", lambda route: route.fulfill(body=b"RIFF", content_type="audio/wav"))
+    page.goto(f"/label/{cast.task.public_id}/")
+    expect(page.locator("#save-state")).to_have_text("Saved")
+    page.locator(".span-row").click()
+    assert opened(page) == (5000, 10_000)
+    page.get_by_label("From second").fill("2.5")
+    page.get_by_label("To second").fill("1")  # on the way to 12
+    page.get_by_label("To second").fill("12")
+    page.get_by_label("To second").press("Enter")
+    submit(page)
+    assert answer_of(cast)["times"] == [time(2500, 12_000, "Noise")]
+
+
 def test_a_finger_marks_a_time(visitors: Visitors) -> None:
     cast = make_cast(instances=0)
     lend(cast, LEFT)

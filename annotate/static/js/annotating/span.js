@@ -15,6 +15,7 @@ import { SpanRoom } from "./spanroom.js";
 import { SpanTimes, isTimed } from "./spantimes.js";
 
 const MOST_SPANS = 5000;
+const MOST_MS = 24 * 60 * 60 * 1000;
 const BLANK = { subtype: "", severity: "", comment: "", confidence: null };
 const inCharge = new WeakMap(); // room element → the span question that selections go to
 
@@ -229,7 +230,7 @@ export class Span extends Control {
 
   /** Other ends for a marked time; what the sound or the question does not allow is put right or refused. */
   retime(span, { start_ms, end_ms }) {
-    const most = this.times.of(span)?.line.duration ?? span.end_ms;
+    const most = Math.min(this.times.of(span)?.line.duration || Infinity, MOST_MS); // 0: not known yet, or never
     const end = Math.min(Math.max(1, end_ms), most);
     const after = { ...span, start_ms: Math.min(Math.max(0, start_ms), end - 1), end_ms: end };
     const others = this.of(span.target).filter((other) => other !== span);

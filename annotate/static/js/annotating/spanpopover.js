@@ -100,7 +100,7 @@ export class SpanPopover {
 
   readTimes() {
     const [start_ms, end_ms] = ENDS.map((end) => Math.round(this.field(end).valueAsNumber * 1000));
-    if (!Number.isNaN(start_ms) && !Number.isNaN(end_ms)) this.retimed({ start_ms, end_ms });
+    if (start_ms < end_ms) this.retimed({ start_ms, end_ms }); // not so while one is being typed, or is empty
   }
 
   read() {
