@@ -109,7 +109,11 @@ def _fits(question: Question, answer: object, found: list[Any]) -> bool:
 
 
 def _newly_required(before: Question | None, after: Question) -> bool:
-    return after.required and after.when is None and not (before and before.required)
+    return _always_required(after) and not (before and _always_required(before))
+
+
+def _always_required(question: Question) -> bool:
+    return question.required and question.when is None
 
 
 def _change(before: Question | None, after: Question | None) -> Change:

@@ -74,6 +74,18 @@ def test_the_impact_counts_answers_by_question(cast: Cast) -> None:
     assert [(one.name, one.change, one.answers) for one in gone.questions][1:] == [("topic", "removed", 2)]
 
 
+def test_the_impact_counts_whom_a_condition_that_is_taken_off_had_spared(cast: Cast) -> None:
+    why = {"kind": "choice", "name": "why", "title": "Why?", "options": ["a", "b"], "required": True}
+    asked_of_ties = why | {"when": {"question": "overall", "values": ["both-bad"]}}
+    ask(cast, [*QUESTIONS, asked_of_ties])
+    label(cast)
+    for before, after, unanswered in ((asked_of_ties, why, 1), (why, why, 0), (why, asked_of_ties, 0)):
+        cast.task.questions = [*QUESTIONS, before]
+        cast.task.__dict__.pop("parsed_questions", None)
+        found = {one.name: one for one in questions.impact_of(cast.task, [*QUESTIONS, after]).questions}
+        assert found["why"].unanswered == unanswered
+
+
 def test_a_change_that_breaks_answers_needs_a_word(cast: Cast) -> None:
     ask(cast, BOTH)
     kept = label(cast, topic={"values": ["law"]})
