@@ -40,6 +40,17 @@ class ShownCompletion(serializers.Serializer[Any]):
     content = serializers.JSONField(help_text="A text, or a list of parts.")
 
 
+class AssignmentsSerializer(serializers.ListSerializer[Assignment]):
+    """Reads the files that a page of assignments shows at once."""
+
+    child: AssignmentSerializer
+
+    def to_representation(self, data: Any) -> Any:
+        rows = list(data)
+        self.child.files = media.named_by(row.instance for row in rows)
+        return super().to_representation(rows)
+
+
 class AssignmentSerializer(serializers.ModelSerializer[Assignment]):
     """An instance lent to you. ``completions`` come in the order drawn for you, without the models' names. A part of a
     content that is no text has the id of its ``media`` file (null: it is not here any more), not its name."""
@@ -53,9 +64,11 @@ class AssignmentSerializer(serializers.ModelSerializer[Assignment]):
     guideline = serializers.IntegerField(source="guideline.number", read_only=True, default=None, allow_null=True)
     draft = serializers.DictField(child=serializers.JSONField(), read_only=True)
     set_aside = serializers.DictField(child=serializers.JSONField(), read_only=True)
+    files: Mapping[int, Mapping[str, MediaFile]]
 
     class Meta:
         model = Assignment
+        list_serializer_class = AssignmentsSerializer
         fields = (
             "id",
             "task",
@@ -74,15 +87,19 @@ class AssignmentSerializer(serializers.ModelSerializer[Assignment]):
         )
         read_only_fields = fields
 
+    def to_representation(self, instance: Assignment) -> Any:
+        if self.parent is None:
+            self.files = media.named_by([instance.instance])
+        return super().to_representation(instance)
+
     @extend_schema_field(serializers.ListField(child=serializers.DictField()))
     def get_prompt(self, row: Assignment) -> list[dict[str, Any]]:
-        files = media.named_in(row.task, row.instance.prompt)
+        files = self.files[row.task_id]
         return [one | {"content": nameless(one["content"], files)} for one in row.instance.prompt]
 
     @extend_schema_field(ShownCompletion(many=True))
     def get_completions(self, row: Assignment) -> list[dict[str, Any]]:
-        stored = row.instance.completions
-        files = media.named_in(row.task, stored)
+        stored, files = row.instance.completions, self.files[row.task_id]
         return [{"index": index, "content": nameless(stored[index]["content"], files)} for index in row.order]
 
 

@@ -6,17 +6,20 @@ import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from ..content import files_named
 from ..exceptions import Conflict, InvalidInput
 from ..media_types import HEAD, MediaType, media_type
-from ..models import AuditEvent, MediaFile, Task, User
+from ..models import AuditEvent, Instance, MediaFile, Task, User
 from ..text import fault_of
 from . import uploads
 
@@ -125,6 +128,18 @@ def named_in(task: Task, *messages: Sequence[Mapping[str, Any]]) -> dict[str, Me
     """The media files that messages and completions name, by name; no query when they name none."""
     names = set(_named(messages))
     return {file.name: file for file in task.media.filter(name__in=names)} if names else {}
+
+
+def named_by(instances: Iterable[Instance]) -> dict[int, dict[str, MediaFile]]:
+    """The media files that instances name, by their task's key and by name; one query at most."""
+    wanted: dict[int, set[str]] = {}
+    for instance in instances:
+        wanted.setdefault(instance.task_id, set()).update(_named([instance.prompt, instance.completions]))
+    of_any = reduce(or_, (Q(task=task, name__in=names) for task, names in wanted.items()), Q(pk__in=[]))
+    found: dict[int, dict[str, MediaFile]] = {task: {} for task in wanted}
+    for file in MediaFile.objects.filter(of_any):
+        found[file.task_id][file.name] = file
+    return found
 
 
 def _named(lists: Iterable[Sequence[Mapping[str, Any]]]) -> Iterator[str]:

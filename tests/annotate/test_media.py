@@ -12,15 +12,17 @@ from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+from django.test.utils import CaptureQueriesContext
 
 import feedback.tasks  # noqa: F401 - registers the jobs
 from annotate.forms.media import MAX_AT_ONCE
 from feedback.exceptions import Conflict, InvalidInput
 from feedback.media_types import media_type
-from feedback.models import AuditEvent, MediaFile
-from feedback.services import importing, media, tasks, uploads
-from tests.conftest import QUESTIONS, Cast, make_cast
+from feedback.models import AuditEvent, Instance, MediaFile
+from feedback.services import importing, media, queue, tasks, uploads
+from tests.conftest import QUESTIONS, Cast, make_cast, make_instances
 
 
 def png(size: int = 1) -> bytes:
@@ -302,6 +304,30 @@ def test_nothing_that_an_annotator_gets_names_a_file_an_id_or_a_model(browser: A
         assert served.headers["Content-Disposition"] == f'attachment; filename="{file.public_id}.png"'
     for refused in (address(cast, api=True), address(cast, file, api=True).removesuffix("file/")):
         assert rest.get(refused).status_code == 403
+
+
+def test_the_media_of_many_assignments_are_read_in_as_many_queries_as_of_one(api: Any, db: None) -> None:
+    cast = make_cast(instances=4)
+    other = tasks.create_task(cast.project, "other", QUESTIONS, actor=cast.owner)
+    stored = [media.store_media(task, [png()], "cat.png", actor=cast.owner) for task in (cast.task, other)]
+    make_instances(other, 1)
+    tasks.open_task(other, actor=cast.owner)
+    shown = [{"content": [{"type": "image", "file": "cat.png", "alt": ""}]}]
+    Instance.objects.update(prompt=[{"role": "user", **shown[0]}], completions=shown * 2)
+    client, url = api(cast.annotator), f"/api/v1/projects/{cast.project.public_id}/assignments/"
+    asked: list[int] = []
+    for task in (cast.task, cast.task, cast.task, other):
+        lent = queue.next_assignment(task, cast.annotator)
+        with CaptureQueriesContext(connection) as queries:
+            found = client.get(url).json()["results"]
+        asked.append(len(queries))
+        queue.submit(lent, submission_id=uuid4(), answers={"overall": {"value": "tie"}}, active_ms=0)
+    assert max(asked) == asked[0]
+    assert len(found) == 4
+    ids = {str(file.task.public_id): str(file.public_id) for file in stored}
+    for one in found:
+        for text in (*one["prompt"], *one["completions"]):
+            assert text["content"] == [{"type": "image", "media": ids[one["task"]], "alt": ""}]
 
 
 def test_a_file_that_nothing_needs_is_replaced_and_deleted_from_the_page(cast: Cast, browser: Any) -> None:
