@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -67,6 +68,8 @@ class Command(BaseCommand):
                 dpo=DPO,
                 train=train,
             )
+            # runs at the same time share the cores; two that each take all of them wait for each other
+            settings.TRAIN_THREADS = settings.TRAIN_THREADS or max(1, (os.cpu_count() or 1) // design.workers)
             loop = Loop(project, owner, design, Progress(self.stdout))
             outcomes, policy = loop.run(rows)
         except FeedbackError as error:
