@@ -12,6 +12,7 @@ from django.conf import settings
 from feedback.exceptions import InvalidInput
 from feedback.models import Project
 
+from .engine.score_heads import score_heads
 from .models import ModelKind, Run, TrainedModel
 from .objectives.catalogue import Objective
 
@@ -32,6 +33,10 @@ class BaseModel:
 
     def fits(self, objective: Objective) -> bool:
         return objective.makes == "reward-model" or not self.scores
+
+    def heads(self) -> int:
+        """How many scores it gives; 0 when it writes text."""
+        return _heads(self.folder)
 
 
 def base_models(project: Project) -> list[BaseModel]:
@@ -63,7 +68,7 @@ def _folders() -> list[BaseModel]:
     small = BaseModel(SMALL, "Small demo model", root / SMALL_FOLDER)
     found = sorted(path for path in root.iterdir() if _is_model(path)) if root.is_dir() else []
     others = [
-        BaseModel(f"folder:{path.name}", path.name, path, scores=_gives_scores(path))
+        BaseModel(f"folder:{path.name}", path.name, path, scores=_heads(path) > 0)
         for path in found
         if path.name != SMALL_FOLDER
     ]
@@ -75,12 +80,11 @@ def _is_model(path: Path) -> bool:
     return not hidden and (path / "config.json").is_file() and any(path.glob("*.safetensors"))
 
 
-def _gives_scores(path: Path) -> bool:
+def _heads(path: Path) -> int:
     try:
-        names = json.loads((path / "config.json").read_text(encoding="utf-8")).get("architectures") or []
-    except (OSError, ValueError, AttributeError):
-        return False  # the engine says what is wrong with it when it loads it
-    return any(str(name).endswith("ForSequenceClassification") for name in names)
+        return score_heads(json.loads((path / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return 0  # the engine says what is wrong with it when it loads it
 
 
 def _trained(project: Project, public_id: str | None = None) -> list[BaseModel]:

@@ -135,13 +135,12 @@ class Run:
 
     def _load(self, folder: Path, objective: Objective, path: AttentionPath) -> "PreTrainedModel":
         head: loading.Head = "reward" if "scores" in objective.needs else "policy"
-        options, packed = self.config.objective_options, path != "padded"
-        heads = options.heads if "heads" in objective.defaults else 1
+        options, heads, packed = self.config.objective_options, self.config.heads, path != "padded"
         model = loading.load_model(folder, head, packed=packed, device=self.device, seed=self.config.seed, heads=heads)
-        if heads > 1:
-            model.config.combination = {"how": options.combine, "uncertainty_weight": options.uncertainty_weight}
-        if self.config.reader == "ordered":
-            model.config.reads_pairs = True
+        # said of every model: the base may have been trained another way
+        combination = {"how": options.combine, "uncertainty_weight": options.uncertainty_weight}
+        model.config.combination = combination if heads > 1 else None
+        model.config.reads_pairs = self.config.reader == "ordered"
         return model
 
     def _preflight(

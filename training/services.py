@@ -32,6 +32,7 @@ from . import card
 from .base_models import BaseModel, find_base_model
 from .data import data_files
 from .engine.config import RunConfig
+from .engine.score_heads import heads_fault
 from .ingest import read_json
 from .models import ACTIVE, Run, RunState, TrainedModel
 from .objectives.catalogue import OBJECTIVES
@@ -116,9 +117,11 @@ def check_config(
     if unknown:
         raise InvalidInput(errors={f"config.{name}": "There is no such setting." for name in unknown})
     try:
-        RunConfig.model_validate(_run_file(version, held_out, objective, base, config))
+        asked = RunConfig.model_validate(_run_file(version, held_out, objective, base, config))
     except ValidationError as error:
         raise InvalidInput("The settings of this run are not right.", errors=_sentences(error)) from error
+    if fault := heads_fault(base.heads(), asked.heads):
+        raise InvalidInput(errors={"base_model": fault})
 
 
 def _sentences(error: ValidationError) -> dict[str, str]:

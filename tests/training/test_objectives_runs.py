@@ -137,6 +137,22 @@ def test_packed_and_padded_lists_learn_alike(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
 
 
+def test_a_reward_model_is_described_by_its_own_run_and_not_by_its_base(tmp_path: Path) -> None:
+    from training.engine import loading
+    from training.generation.best_of_n import score_completions
+
+    for name in ("base", "next"):
+        (tmp_path / name).mkdir()
+    base = prepare(tmp_path / "base", "pair_pm", "preference", max_steps=2)
+    assert training_run.execute(base) == 0
+    assert json.loads((base / "model" / "config.json").read_text())["reads_pairs"] is True
+    folder = prepare(tmp_path / "next", "bt", "preference", base_model=str(base / "model"), max_steps=2)
+    assert training_run.execute(folder) == 0
+    model = loading.load_model(folder / "model", "reward", packed=False, device=torch.device("cpu"))
+    [[first, second]] = score_completions(model, loading.load_tokenizer(folder / "model"), ["red"], [["blue", "a"]])
+    assert first != second
+
+
 def read(tmp_path: Path, reader: Any, *rows: dict[str, Any], scale: float = 0.0) -> Any:
     return read_groups([write_rows(tmp_path / "rows.jsonl", list(rows))], reader, margin_scale=scale)
 

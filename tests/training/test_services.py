@@ -153,6 +153,21 @@ def test_a_reward_model_cannot_become_a_policy(settings: Any, version: Any, cast
     assert "writes no text" in refused.value.errors["base_model"]
 
 
+def test_an_ensemble_is_a_base_only_of_runs_with_as_many_heads(settings: Any, version: Any, cast: Any) -> None:
+    folder = settings.MODELS_DIR / "several"
+    folder.mkdir(parents=True)
+    config = {"architectures": ["LlamaForSequenceClassification"], "id2label": {"0": "a", "1": "b", "2": "c"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").touch()
+    for objective, wishes, asked in (("bt", {}, 1), ("ensemble", {"objective_options": {"heads": 4}}, 4)):
+        with pytest.raises(InvalidInput) as refused:
+            services.start_run(version, objective, "folder:several", wishes, cast.manager)
+        assert f"has 3 heads and the run asks for {asked};" in refused.value.errors["base_model"]
+    assert not Run.objects.exists()
+    three = {"objective_options": {"heads": 3}}
+    assert services.start_run(version, "ensemble", "folder:several", three, cast.manager).state == RunState.QUEUED
+
+
 def test_a_waiting_run_that_is_cancelled_ends_at_once_and_can_be_resumed(run: Run, cast: Any) -> None:
     services.cancel_run(run, cast.manager)
     run.refresh_from_db()

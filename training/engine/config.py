@@ -129,6 +129,11 @@ class RunConfig(_Strict):
         """How the rows of the data are read."""
         return self.taught.consumes[self.data.shape]
 
+    @property
+    def heads(self) -> int:
+        """How many score heads the model has, if it has any."""
+        return self.objective_options.heads if "heads" in self.taught.defaults else 1
+
     def warmup(self, total_steps: int) -> int:
         """Number of warm-up steps of a run of `total_steps`."""
         return int(self.warmup_steps if self.warmup_steps >= 1 else self.warmup_steps * total_steps)

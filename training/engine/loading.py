@@ -13,6 +13,7 @@ import torch
 from training.engine import attention
 from training.engine.errors import RunError
 from training.engine.files import sha256_file, sha256_json
+from training.engine.score_heads import heads_fault, score_heads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -129,11 +130,8 @@ def load_model(
     raw = check_folder(folder)
     if head == "policy":
         _check_policy(raw)
-    elif _gives_scores(raw) and len(raw.get("id2label") or "ab") != heads:  # two labels are left unsaid
-        raise RunError(
-            f"This reward model has {len(raw.get('id2label') or 'ab')} heads and the run asks for {heads}; choose "
-            "another base model."
-        )
+    elif fault := heads_fault(score_heads(raw), heads):
+        raise RunError(fault)
     attention.register()
     torch.manual_seed(seed)
     try:
@@ -166,14 +164,10 @@ def _class_for(head: Head) -> Any:
 
 
 def _check_policy(raw: dict[str, Any]) -> None:
-    if _gives_scores(raw):
+    if score_heads(raw):
         raise RunError("This model gives scores and writes no text; choose a language model for this objective.")
     if raw.get("final_logit_softcapping"):
         raise RunError("Models that cap their logits are not supported.")
-
-
-def _gives_scores(raw: dict[str, Any]) -> bool:
-    return any(str(name).endswith("ForSequenceClassification") for name in raw.get("architectures") or [])
 
 
 def can_pack(folder: Path, longest: int) -> bool:
