@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.http import content_disposition_header, parse_etags
 
 _RANGE = re.compile(r"^bytes=(\d{0,19})-(\d{0,19})$")
@@ -49,10 +49,14 @@ def send_file(
     request: HttpRequest, path: Path, *, sha256: str, name: str, content_type: str | None = None
 ) -> HttpResponseBase:
     """The file, or the part that the request asks for; 304 when the client has it, 416 for a part past its end.
+    Http404 once the file is gone.
 
     Without ``content_type`` the name's ending says it.
     """
-    etag, size = f'"{sha256}"', path.stat().st_size
+    try:
+        etag, size = f'"{sha256}"', path.stat().st_size
+    except FileNotFoundError as error:
+        raise Http404 from error
     if_none_match = parse_etags(request.headers.get("If-None-Match", ""))
     if etag in if_none_match or "*" in if_none_match:
         return HttpResponse(status=304, headers={"ETag": etag})

@@ -31,6 +31,13 @@ class Conflict(FeedbackError):
     status = 409
 
 
+class NotFound(FeedbackError):
+    """This is not there any more."""
+
+    code = "not-found"
+    status = 404
+
+
 class DraftConflict(Conflict):
     """This draft was changed in another tab; choose which text to keep."""
 

@@ -4,47 +4,63 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from django.db import transaction
 from django.db.models import Q, TextField
 from django.db.models.functions import Cast
 
 from ..content import files_named
-from ..exceptions import Conflict
+from ..exceptions import Conflict, NotFound
 from ..formats.media_column import File
-from ..models import AuditEvent, DatasetState, Instance, MediaFile, Task, User
+from ..models import AuditEvent, DatasetState, Instance, MediaFile, User
 from . import datasets, media
 
 
 def delete_media(file: MediaFile, *, actor: User) -> None:
-    """Remove the file and its bytes. Raises Conflict when an instance shows it or a frozen version holds it."""
-    with _let_go(file):
-        file.delete()
-        AuditEvent.write("media.delete", actor=actor, project=file.task.project, subject=file.name)
+    """Remove the file and its bytes.
+
+    Raises Conflict when an instance shows it or a frozen version holds it, NotFound when it is gone already.
+    """
+    with _let_go(file) as row:
+        row.delete()
+        AuditEvent.write("media.delete", actor=actor, project=row.task.project, subject=row.name)
 
 
 def replace_media(file: MediaFile, chunks: Iterable[bytes], *, actor: User) -> MediaFile:
-    """Other bytes under the same name. Raises InvalidInput for bytes that are no media file, Conflict as deleting."""
-    now = MediaFile(pk=file.pk, task=file.task, name=file.name)
-    with media.staged_as(now, chunks) as put, _let_go(file):
-        file.sha256, file.size, file.kind, file.content_type = now.sha256, now.size, now.kind, now.content_type
-        file.save(update_fields=["sha256", "size", "kind", "content_type"])
-        AuditEvent.write("media.replace", actor=actor, project=file.task.project, subject=file.name)
+    """Other bytes under the same name.
+
+    Raises InvalidInput for bytes that are no media file, Conflict and NotFound as deleting.
+    """
+    sent = MediaFile(task=file.task, name=file.name)
+    with media.staged_as(sent, chunks) as put, _let_go(file) as row:
+        row.sha256, row.size, row.kind, row.content_type = sent.sha256, sent.size, sent.kind, sent.content_type
+        row.save(update_fields=["sha256", "size", "kind", "content_type"])
+        AuditEvent.write("media.replace", actor=actor, project=row.task.project, subject=row.name)
         put()
-    return file
+    return row
 
 
 @contextmanager
-def _let_go(file: MediaFile) -> Iterator[None]:
-    """A transaction in which nothing needs the file and no import brings in what does; then its bytes go."""
-    before = file.sha256
-    with media.files_held():
+def _let_go(file: MediaFile) -> Iterator[MediaFile]:
+    """The file as it is now, in a transaction in which nothing needs it and no import brings in what does; then its
+    bytes go. An import is waited for before the files are held, so that uploads go on meanwhile."""
+    with ExitStack() as held:
         with transaction.atomic():
-            Task.objects.select_for_update(no_key=True).get(pk=file.task_id)
-            _refuse_needed(file)
-            yield
+            row = _locked(file)
+            _refuse_needed(row)
+            before = row.sha256
+            held.enter_context(media.files_held())
+            yield row
         media.forget_bytes(before)
+
+
+def _locked(file: MediaFile) -> MediaFile:
+    rows = MediaFile.objects.select_for_update(no_key=True, of=("self", "task")).select_related("task__project")
+    found = rows.filter(pk=file.pk).first()
+    if found is None:
+        raise NotFound(f"{file.name} was deleted in the meantime.")
+    return found
 
 
 def _refuse_needed(file: MediaFile) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -39,7 +39,10 @@ def path_of(file: MediaFile) -> Path:
 
 @contextmanager
 def files_held() -> Iterator[None]:
-    """One at a time over all processes: a file comes and goes together with the rows that name its bytes."""
+    """One at a time over all processes: a file comes and goes together with the rows that name its bytes.
+
+    Enter it inside a transaction and leave it after the commit: taken in another order, two could wait for each other.
+    """
     folder().mkdir(parents=True, exist_ok=True)
     lock = os.open(folder(), os.O_RDONLY)
     try:
@@ -57,7 +60,8 @@ def store_media(task: Task, chunks: Iterable[bytes], filename: str, *, actor: Us
     file = MediaFile(task=task, name=_checked_name(filename), created_by=actor)
     if task.media.count() >= MAX_FILES:
         raise InvalidInput(errors={"file": f"A task has at most {MAX_FILES:,} media files."})
-    with staged_as(file, chunks) as put, files_held():
+    with staged_as(file, chunks) as put, ExitStack() as held, transaction.atomic():
+        held.enter_context(files_held())
         put()
         return _recorded(file)
 

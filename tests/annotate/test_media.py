@@ -330,6 +330,14 @@ def test_the_media_of_many_assignments_are_read_in_as_many_queries_as_of_one(api
             assert text["content"] == [{"type": "image", "media": ids[one["task"]], "alt": ""}]
 
 
+def test_a_file_whose_bytes_are_lost_is_not_found(cast: Cast, browser: Any, api: Any) -> None:
+    file = store(cast)
+    media.path_of(file).unlink()
+    assert browser(cast.manager).get(address(cast, file)).status_code == 404
+    served = api(cast.manager, "read").get(address(cast, file, api=True))
+    assert (served.status_code, served.json()["code"]) == (404, "not-found")
+
+
 def test_a_file_that_nothing_needs_is_replaced_and_deleted_from_the_page(cast: Cast, browser: Any) -> None:
     file = store(cast)
     before = media.path_of(file)

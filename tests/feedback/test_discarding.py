@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,10 +11,11 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.utils import timezone
 
 import feedback.tasks  # noqa: F401 - registers the jobs
-from feedback.exceptions import Conflict
+from feedback.exceptions import Conflict, NotFound
 from feedback.models import AuditEvent, DatasetState, DatasetVersion, MediaFile
 from feedback.services import datasets, discarding, importing, jobs, media, tasks, uploads
 from tests.annotate.test_media import png
@@ -165,3 +167,74 @@ def test_what_is_being_frozen_and_what_a_version_holds_stays() -> None:
     place.write_bytes(png())
     DatasetVersion.objects.filter(pk=version.pk).update(state=DatasetState.FAILED)
     discarding.delete_media(file, actor=cast.manager)  # a version that failed holds nothing
+
+
+@pytest.mark.database
+def test_a_file_that_is_gone_by_now_is_not_found_and_told_of_once() -> None:
+    cast = make_cast(instances=0)
+    file = store(cast)
+    stale = [MediaFile.objects.get(pk=file.pk) for _ in range(2)]
+    discarding.delete_media(file, actor=cast.manager)
+    with pytest.raises(NotFound, match=r"cat\.png was deleted in the meantime"):
+        discarding.delete_media(stale[0], actor=cast.manager)
+    with pytest.raises(NotFound):
+        discarding.replace_media(stale[1], [png(2)], actor=cast.manager)
+    assert AuditEvent.objects.filter(action__in=["media.delete", "media.replace"]).count() == 1
+    assert not [path for path in media.folder().rglob("*") if path.is_file()]
+
+
+@pytest.mark.database
+def test_a_file_is_judged_by_its_present_bytes() -> None:
+    cast = make_cast(instances=0)
+    stale = [store(cast), MediaFile.objects.get()]
+    now = discarding.replace_media(MediaFile.objects.get(), [png(2)], actor=cast.manager)
+    version = DatasetVersion.objects.create(
+        task=cast.task,
+        number=1,
+        spec={},
+        created_by=cast.owner,
+        state=DatasetState.READY,
+        sha256="0" * 64,
+        frozen_at=timezone.now(),
+    )
+    place = datasets.folder_of(version) / "media" / f"{now.sha256}.png"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(png(2))
+    with pytest.raises(Conflict, match="part of the frozen version 1"):
+        discarding.delete_media(stale[0], actor=cast.manager)
+    place.unlink()
+    discarding.delete_media(stale[1], actor=cast.manager)
+    assert not media.path_of(now).exists()
+
+
+def somebody_waits_for_us() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.database
+def test_uploads_go_on_while_a_deletion_waits_for_an_import() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    cast = make_cast(instances=0)
+    file = store(cast)
+
+    def apart(act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        with transaction.atomic():
+            importing._unchanged(cast.task)
+            going = pool.submit(apart, lambda: discarding.delete_media(file, actor=cast.manager))
+            limit = time.monotonic() + 20
+            while not somebody_waits_for_us():
+                assert time.monotonic() < limit, "the deletion does not wait"
+                time.sleep(0.05)
+            assert pool.submit(apart, lambda: store(cast, "dog.png", 2)).result(20).name == "dog.png"
+            assert not going.done()
+        going.result(20)
+    assert [left.name for left in MediaFile.objects.all()] == ["dog.png"]
