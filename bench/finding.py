@@ -136,7 +136,7 @@ def signed_in(owner: Any) -> Any:
     from django.test import Client
 
     client = Client()
-    client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(owner, backend="annotate.sessions.Backend")
     return client
 
 
