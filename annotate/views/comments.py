@@ -69,12 +69,12 @@ def _thread(
         "active": "label",
         "instance": row,
         "prompt": text_of(asked["content"])[:2000],
-        "comment_error": error,
         "comment_text": text,
     }
     # the control room is English; who only labels never comes there
     language = get_language() if context["project"] else user_of(request).preferences.get("language")
     with override(language or get_language_from_request(request)):
+        context["comment_error"] = said(error)
         return render(
             request, "instances/thread.html", context | thread_context(row, user_of(request), project), status=status
         )
@@ -88,7 +88,7 @@ def comment_add(request: HttpRequest, project: Project, instance: UUID) -> HttpR
     try:
         commenting.add(row, text, author=user_of(request))
     except InvalidInput as error:
-        return _thread(request, project, row, error=said(error.errors["text"]), text=text, status=422)
+        return _thread(request, project, row, error=error.errors["text"], text=text, status=422)
     return _back(request, project, row)
 
 
@@ -100,7 +100,7 @@ def comment_edit(request: HttpRequest, project: Project, comment: UUID) -> HttpR
     try:
         commenting.edit(row, text, actor=user_of(request))
     except InvalidInput as error:
-        return _thread(request, project, row.instance, error=said(error.errors["text"]), text=text, status=422)
+        return _thread(request, project, row.instance, error=error.errors["text"], text=text, status=422)
     return _back(request, project, row.instance)
 
 

@@ -64,7 +64,7 @@ def body_of(request: HttpRequest, shape: type[Serializer[Any]]) -> dict[str, Any
     except strict_json.InvalidJSON as error:
         raise Malformed(error.said_of("The body")) from error
     except ValidationError as error:
-        raise InvalidInput("Some fields are not right.", errors=problems.flat(error.detail)) from error
+        raise InvalidInput(errors=problems.flat(error.detail)) from error
 
 
 @cache

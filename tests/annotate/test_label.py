@@ -316,6 +316,21 @@ def test_a_submitted_answer_can_be_changed_with_history(cast: Cast, work: tuple[
     assert annotation.revisions.get().answers["overall"]["value"] == "a-is-clearly-better"
 
 
+def test_a_refusal_is_said_in_the_language_of_the_person(
+    cast: Cast, work: tuple[Any, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, page = work
+    people.prefer(cast.annotator, "language", "de")
+    misshapen = post(client, page["urls"]["submit"], {"answers": {}})
+    assert misshapen.status_code == 422
+    assert misshapen.json()["detail"] == "Einige Angaben stimmen nicht; nichts wurde gespeichert."
+    edit = reverse("annotation-edit", args=[post(client, page["urls"]["submit"], submission()).json()["annotation"]])
+    monkeypatch.setattr(queue.revising, "EDITABLE", 0)
+    late = post(client, edit, submission({"overall": {"value": "tie"}}))
+    assert late.status_code == 409
+    assert late.json()["detail"].startswith("Nur Ihre letzten 0 Antworten lassen sich ändern")
+
+
 def test_a_frozen_answer_cannot_be_changed(cast: Cast, work: tuple[Any, dict[str, Any]]) -> None:
     client, page = work
     url = reverse("annotation-edit", args=[post(client, page["urls"]["submit"], submission()).json()["annotation"]])

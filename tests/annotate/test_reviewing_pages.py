@@ -191,6 +191,10 @@ def test_a_thread_speaks_the_language_of_who_only_labels(cast: Cast, browser: An
     assert "Kommentare" in page
     assert "Prüfer 1" in page
     assert "Comments" in browser(cast.reviewer).get(url(cast, "thread", mine.public_id)).content.decode()
+    refused = browser(cast.annotator).post(url(cast, "comment-add", mine.public_id), {"text": " "})
+    assert (refused.status_code, refused.context["comment_error"]) == (422, "Schreiben Sie zuerst etwas.")
+    refused = browser(cast.reviewer).post(url(cast, "comment-add", mine.public_id), {"text": " "})
+    assert (refused.status_code, refused.context["comment_error"]) == (422, "Write something first.")
 
 
 # decisions

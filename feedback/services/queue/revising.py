@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from ...exceptions import Frozen, UndoExpired, WrongState
 from ...models import Annotation, AnnotationRevision, AnnotationState, Assignment, AssignmentState, User
+from ...wording import Sentence
 from .. import budget, payments
 from .lending import lease_end
 from .places import count_done
@@ -56,7 +57,9 @@ def edit(annotation: Annotation, answers: object, *, user: User) -> Annotation:
     """
     recent = Annotation.objects.live().filter(task=annotation.task, annotator=annotation.annotator, recorded=False)
     if annotation.pk not in recent.order_by("-submitted_at", "-pk").values_list("pk", flat=True)[:EDITABLE]:
-        raise WrongState(f"Only your last {EDITABLE} answers can be changed.")
+        raise WrongState(
+            Sentence("Only your last %(n)s answers can be changed, until a dataset version holds them.", n=EDITABLE)
+        )
     frozen_at = Coalesce("frozen_at", "created_at")  # a version holds what was there when its job read it
     if annotation.task.dataset_versions.annotate(at=frozen_at).filter(at__gte=annotation.created_at).exists():
         raise Frozen
