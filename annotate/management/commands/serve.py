@@ -71,7 +71,8 @@ def processes(host: str, port: int) -> dict[str, list[str]]:
     return {
         "web": [
             *[python, "-m", "granian", "--interface", "wsgi", "--host", host, "--port", str(port)],
-            *["--workers", "1", "--blocking-threads", "4", "--no-ws", "--log-level", "warning"],
+            *["--workers", str(min(2, os.cpu_count() or 1)), "--blocking-threads", "2"],
+            *["--no-ws", "--log-level", "warning"],
             "annotate.wsgi:application",
         ],
         "worker": [*celery, *beat, "-n", "worker@%h", "--concurrency", "2", "--queues", "default,judge"],
