@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from feedback.abilities import MAX_LANGUAGES, MAX_SKILL, MAX_SKILLS, MAX_TAG
 from feedback.questions import InvalidQuestions, Question, Strict, parse_questions, sentences
 
 FORMAT, SCHEMA_VERSION = "tiebreak-task", 1
@@ -32,6 +33,12 @@ class Definition(Strict):
     overlap: int = Field(default=1, ge=1, le=100, description="How many people label each instance.")
     plan_only: bool = Field(default=False, description="People label only what a routing plan sends them.")
     lease_minutes: int = Field(default=30, ge=1, le=1440, description="How long an instance stays with a person.")
+    languages: list[Annotated[str, Field(max_length=MAX_TAG)]] = Field(
+        default=[], max_length=MAX_LANGUAGES, description="BCP 47 tags that everybody who labels must read."
+    )
+    skills: list[Annotated[str, Field(max_length=MAX_SKILL)]] = Field(
+        default=[], max_length=MAX_SKILLS, description="What everybody who labels must have."
+    )
 
     @field_validator("name")
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -12,8 +14,9 @@ from feedback.models import AuditEvent, Project
 
 from ..access import in_project, user_of
 from ..forms.projects import SettingsForm
+from ..trail import told
 
-RECENT = 50
+PAGE = 50
 
 
 @require_http_methods(["GET", "POST"])
@@ -32,6 +35,19 @@ def settings(request: HttpRequest, project: Project) -> HttpResponse:
         "active": "settings",
         "permissions": request.permissions,  # type: ignore[attr-defined]
         "form": form,
-        "events": AuditEvent.objects.filter(project_id=project.pk).order_by("-created_at", "-pk")[:RECENT],
+        **_trail(project, request.GET.get("before", "")),
     }
     return render(request, "settings/settings.html", context, status=422 if form.is_bound else 200)
+
+
+def _trail(project: Project, before: str) -> dict[str, Any]:
+    """The newest events, or those before the one of that number."""
+    events = AuditEvent.objects.filter(project_id=project.pk).order_by("-pk")
+    if before.isdecimal() and len(before) < 19:
+        events = events.filter(pk__lt=int(before))
+    rows = list(events[: PAGE + 1])
+    more = len(rows) > PAGE
+    return {
+        "events": [told(event) for event in rows[:PAGE]],
+        "next_url": f"?before={rows[PAGE - 1].pk}" if more else "",
+    }

@@ -20,7 +20,7 @@ class AuditEvent(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        indexes = [models.Index(fields=["project_id", "-created_at"], name="audit_recent")]
+        indexes = [models.Index(fields=["project_id", "-id"], name="audit_newest")]
 
     def __str__(self) -> str:
         return f"{self.action} {self.subject}"

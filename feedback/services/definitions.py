@@ -8,7 +8,7 @@ from ..models import Project, Task, User
 from ..text import InvalidText, check_texts
 from . import tasks
 
-SETTINGS = ("description", "overlap", "plan_only", "lease_minutes")
+SETTINGS = ("description", "overlap", "plan_only", "lease_minutes", "languages", "skills")
 
 
 def checked(raw: object) -> Definition:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from feedback import presets
 from feedback.definitions import json_schema, parse_definition
 from feedback.models import GuidelineVersion, Task
-from feedback.services import definitions
+from feedback.services import definitions, tasks
 from tests.conftest import QUESTIONS, REPOSITORY, Cast
 
 HEAD: dict[str, Any] = {"format": "tiebreak-task", "schema_version": 1}
@@ -29,6 +29,8 @@ def send(cast: Cast, browser: Any, content: bytes, **more: str) -> Any:
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_a_preset_made_a_task_exported_and_imported_is_the_same_task(cast: Cast, browser: Any, name: str) -> None:
     first = definitions.create_from(cast.project, presets.preset(name), actor=cast.owner)
+    tasks.edit_task(first, actor=cast.owner, languages=["de"], skills=["law"])
+    first.refresh_from_db()
     url = reverse("task-export", args=[cast.project.public_id, first.public_id])
     response = browser(cast.viewer).get(url)
     assert response.headers["Content-Disposition"].startswith("attachment; filename=")
@@ -51,6 +53,8 @@ def test_a_preset_made_a_task_exported_and_imported_is_the_same_task(cast: Cast,
         (json.dumps(HEAD | {"schema_version": 2}).encode(), "only version 1"),
         (json.dumps(HEAD | {"name": "x", "questions": []}).encode(), "questions: List should have at least 1"),
         (json.dumps(SMALL | {"overlap": 1000}).encode(), "overlap: Input should be less than or equal to 100"),
+        (json.dumps(SMALL | {"languages": ["not a tag"]}).encode(), "not a tag"),
+        (json.dumps(SMALL | {"skills": ["law, medicine"]}).encode(), "name one skill"),
         (json.dumps(SMALL | {"owner": "me"}).encode(), "owner: Extra inputs"),
         (json.dumps(SMALL | {"name": "\ud800"}).encode(), "surrogate"),
         (json.dumps(SMALL | {"name": "Which is better"}).encode(), "already has a task"),
