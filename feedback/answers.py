@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from feedback.content import Shown
 from feedback.questions import (
     ChoiceQuestion,
     Condition,
@@ -77,20 +78,14 @@ _ANSWERS: dict[str, type[Strict]] = {
 def check_answers(
     questions: Sequence[Question],
     answers: object,
+    shown: Shown,
     *,
-    completions: Sequence[str],
-    prompt: Sequence[str] = (),
-    passages: Sequence[str] | None = None,
-    media: Mapping[int, Sequence[str]] | None = None,
-    sentence_counts: Sequence[int] | None = None,
     partial: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Validate ``answers`` ({question name: answer}) for one instance and return them in canonical form.
 
-    ``completions``, ``prompt`` and ``passages`` are the source texts (for counts and span bounds), ``media`` the kinds
-    of the media of each text that shows some, by target, ``sentence_counts`` how many sentences each passage comes in
-    (``None``: not known). ``partial`` accepts a missing required answer, and an unfinished one: drafts, recorded
-    annotations and judges that answer only some questions.
+    ``partial`` accepts a missing required answer, and an unfinished one: drafts, recorded annotations and judges that
+    answer only some questions.
     A question that is not asked (see :func:`not_asked`) needs no answer and takes none.
     Raises InvalidAnswer whose ``errors`` map ``question.field`` to a sentence.
     """
@@ -102,7 +97,7 @@ def check_answers(
     }
     clean: dict[str, dict[str, Any]] = {}
     for name, question in by_name.items():
-        unasked = not_asked(question, answers, len(completions))
+        unasked = not_asked(question, answers, len(shown.completions))
         if name not in answers:
             if question.required and not partial and not unasked:
                 errors[name] = Sentence("an answer is required")
@@ -110,19 +105,10 @@ def check_answers(
         try:
             if unasked:
                 raise InvalidAnswer({"": unasked})
-            clean[name] = check_answer(
-                question,
-                answers[name],
-                completions=completions,
-                prompt=prompt,
-                passages=passages,
-                media=media,
-                sentence_counts=sentence_counts,
-                partial=partial,
-            )
+            clean[name] = check_answer(question, answers[name], shown, partial=partial)
         except InvalidAnswer as error:
             errors.update({f"{name}.{path}".rstrip("."): message for path, message in error.errors.items()})
-    if not partial and all(not_asked(question, answers, len(completions)) for question in questions):
+    if not partial and all(not_asked(question, answers, len(shown.completions)) for question in questions):
         errors["answers"] = Sentence("nothing is asked of this instance; skip it")
     if errors:
         raise InvalidAnswer(errors)
@@ -151,17 +137,7 @@ def _values(answers: Mapping[str, Any], condition: Condition) -> list[Any]:
     return values if isinstance(values, list) else []
 
 
-def check_answer(
-    question: Question,
-    answer: object,
-    *,
-    completions: Sequence[str],
-    prompt: Sequence[str] = (),
-    passages: Sequence[str] | None = None,
-    media: Mapping[int, Sequence[str]] | None = None,
-    sentence_counts: Sequence[int] | None = None,
-    partial: bool = False,
-) -> dict[str, Any]:
+def check_answer(question: Question, answer: object, shown: Shown, *, partial: bool = False) -> dict[str, Any]:
     """Validate one answer; returns its canonical JSON form. An answer to a required question must be whole unless
     ``partial``. Raises InvalidAnswer."""
     try:
@@ -169,9 +145,9 @@ def check_answer(
     except ValidationError as error:
         raise InvalidAnswer(sentences(error)) from error
     if isinstance(question, SpanQuestion) and isinstance(parsed, SpanAnswer):
-        errors = span_misfits(question, parsed, completions, prompt, passages, media, sentence_counts)
+        errors = span_misfits(question, parsed, shown)
     else:
-        errors = _misfits(question, parsed, len(completions))
+        errors = _misfits(question, parsed, len(shown.completions))
     if not errors and question.required and not partial:
         errors = _lacking(question, parsed)
     if errors:

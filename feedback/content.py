@@ -7,7 +7,8 @@ media file of the task. The text of such a list is its text parts, joined by a b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 MEDIA_KINDS = ("image", "audio", "video")
 MAX_PARTS = 40
@@ -48,16 +49,40 @@ def passage_sentences(passage: Any) -> list[str]:
     return [str(sentence) for sentence in sentences] if isinstance(sentences, list) else []
 
 
-def sentence_counts(meta: Mapping[str, Any]) -> list[int]:
-    """How many sentences each passage comes in."""
-    return [len(passage_sentences(passage)) for passage in passages_of(meta)]
-
-
 def passage_text(passage: Any) -> str:
     """The source in which offsets of a passage count: its text, then its sentences with a space between them, and a
     blank line between the two."""
     text = text_of(passage.get("text")) if isinstance(passage, Mapping) else ""
     return "\n\n".join(one for one in (text, " ".join(passage_sentences(passage))) if one)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an instance shows, as far as answers point into it; ``None`` where that is not known.
+
+    ``completions``, ``prompt`` and ``passages`` are the source texts in which offsets count, ``media`` the kinds of the
+    media of each text that shows some (see :func:`media_kinds`), ``sentences`` how many sentences each passage has.
+    """
+
+    completions: Sequence[str]
+    prompt: Sequence[str] = ()
+    passages: Sequence[str] | None = None
+    sentences: Sequence[int] | None = None
+    media: Mapping[int, Sequence[str]] | None = None
+
+    @classmethod
+    def by(
+        cls, prompt: Sequence[Mapping[str, Any]], completions: Sequence[Mapping[str, Any]], meta: Mapping[str, Any]
+    ) -> Self:
+        """What an instance of these messages, completions and passages shows."""
+        passages = passages_of(meta)
+        return cls(
+            completions=[text_of(completion["content"]) for completion in completions],
+            prompt=[text_of(message["content"]) for message in prompt],
+            passages=[passage_text(passage) for passage in passages],
+            sentences=[len(passage_sentences(passage)) for passage in passages],
+            media=media_kinds(prompt, completions),
+        )
 
 
 def files_named(messages: Iterable[Mapping[str, Any]]) -> set[str]:

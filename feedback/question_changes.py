@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from feedback.answers import check_answer
+from feedback.content import Shown
 from feedback.questions import InvalidAnswer, Question
 
 # how and when a question is put to people; an answer fits or not whatever these say
@@ -21,14 +22,12 @@ def same_form(one: Question, other: Question) -> bool:
     return one.kind == other.kind and one.model_dump(exclude=set(WORDING)) == other.model_dump(exclude=set(WORDING))
 
 
-def still_fits(
-    before: Question | None, after: Question, answer: object, *, completions: Sequence[str], prompt: Sequence[str] = ()
-) -> bool:
+def still_fits(before: Question | None, after: Question, answer: object, shown: Shown) -> bool:
     """Whether an answer to ``before`` (``None``: nobody knows any more) may stand as one to ``after``."""
     if before and same_form(before, after):
         return True
     try:
-        check_answer(after, answer, completions=completions, prompt=prompt)
+        check_answer(after, answer, shown)
     except InvalidAnswer:
         return False
     return before is None or before.kind == after.kind
@@ -38,15 +37,13 @@ def carry_over(
     before: Sequence[Question],
     after: Sequence[Question],
     answers: Mapping[str, Any],
-    *,
-    completions: Sequence[str],
-    prompt: Sequence[str] = (),
+    shown: Shown,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """``answers`` in two parts: those that fit the questions of ``after``, and those that have no place there."""
     old, new = ({question.name: question for question in questions} for questions in (before, after))
     kept = {
         name: answer
         for name, answer in answers.items()
-        if name in new and still_fits(old.get(name), new[name], answer, completions=completions, prompt=prompt)
+        if name in new and still_fits(old.get(name), new[name], answer, shown)
     }
     return kept, {name: answer for name, answer in answers.items() if name not in kept}

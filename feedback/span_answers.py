@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from feedback.content import Shown
 from feedback.questions import SpanQuestion, Strict
 from feedback.wording import Sentence, not_one_of
 
@@ -81,20 +82,15 @@ class SpanAnswer(Strict):
 def span_misfits(
     question: SpanQuestion,
     answer: SpanAnswer,
-    completions: Sequence[str],
-    prompt: Sequence[str],
-    passages: Sequence[str] | None,
-    media: Mapping[int, Sequence[str]] | None,
-    sentence_counts: Sequence[int] | None = None,
+    shown: Shown,
 ) -> dict[str, str]:
-    """A sentence for each path that misfits. ``media``: the kinds of the media of each text, by target;
-    ``sentence_counts``: how many sentences each passage comes in."""
-    texts = dict(enumerate(completions))
+    """A sentence for each path that misfits what the question asks or what the instance shows."""
+    texts = dict(enumerate(shown.completions))
     if question.on_prompt:
-        texts |= {-1 - number: text for number, text in enumerate(prompt)}
+        texts |= {-1 - number: text for number, text in enumerate(shown.prompt)}
     errors = _text_misfits(question, answer.spans, texts)
-    errors |= _time_misfits(question, answer.times, texts, media)
-    return errors | _missing_misfits(question, answer.missing, len(completions), passages, sentence_counts)
+    errors |= _time_misfits(question, answer.times, texts, shown.media)
+    return errors | _missing_misfits(question, answer.missing, shown)
 
 
 def _text_misfits(question: SpanQuestion, spans: Sequence[Span], texts: Mapping[int, str]) -> dict[str, str]:
@@ -168,22 +164,21 @@ def _overlaps(places: Iterable[tuple[object, int, int]]) -> list[int]:
 def _missing_misfits(
     question: SpanQuestion,
     items: Sequence[MissingItem],
-    n: int,
-    passages: Sequence[str] | None,
-    counts: Sequence[int] | None,
+    shown: Shown,
 ) -> dict[str, str]:
     if items and not question.allow_missing:
         return {"missing": Sentence("this question does not ask for missing information")}
     errors: dict[str, str] = {}
+    last, passages = len(shown.completions) - 1, shown.passages
     for i, item in enumerate(items):
-        if item.target >= n:
-            errors[f"missing.{i}.target"] = Sentence("completions are numbered 0 to %(last)s", last=n - 1)
+        if item.target > last:
+            errors[f"missing.{i}.target"] = Sentence("completions are numbered 0 to %(last)s", last=last)
         if item.passage is not None and passages is not None and item.passage >= len(passages):
             words = Sentence("this instance has %(n)s passages, numbered from 0", n=len(passages))
             errors[f"missing.{i}.passage"] = words
         elif part := _part_misfit(item, passages):
             errors[f"missing.{i}.end"] = part
-        errors |= _sentence_misfits(item, counts, f"missing.{i}.sentences")
+        errors |= _sentence_misfits(item, shown.sentences, f"missing.{i}.sentences")
         if not item.text.strip() and item.passage is None:
             errors[f"missing.{i}.text"] = Sentence("say what is missing, or name the passage that says it")
     return errors

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
-from feedback.content import media_of, passage_sentences, passages_of, text_of
+from feedback.content import Shown, media_of, passage_sentences, passages_of, text_of
 from feedback.models import Annotation, Assignment, GuidelineVersion, MediaFile, Task, User
 from feedback.question_changes import carry_over
 from feedback.questions import parse_questions
@@ -93,8 +93,8 @@ def _fitting(annotation: Annotation, answers: dict[str, Any]) -> dict[str, Any]:
     """The answers that the present questions have a place for; a change is made under these."""
     task, instance = annotation.task, annotation.instance
     before = parse_questions(task.questions_of(annotation.questions_version))
-    texts = {"completions": instance.completion_texts(), "prompt": instance.prompt_texts()}
-    return carry_over(before, task.parsed_questions, answers, **texts)[0]
+    shown = Shown(instance.completion_texts(), instance.prompt_texts())
+    return carry_over(before, task.parsed_questions, answers, shown)[0]
 
 
 def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from django.db.models import F
 
 from ..answers import check_answer
-from ..content import text_of
+from ..content import Shown, text_of
 from ..exceptions import AnswersMisfit, InvalidInput
 from ..models import Annotation, Assignment, AssignmentState, QuestionsDraft, QuestionsVersion, Task, User
 from ..question_changes import carry_over, same_form
@@ -102,7 +102,7 @@ def _count(
 def _fits(question: Question, answer: object, found: list[Any]) -> bool:
     completions, prompt = ([text_of(one["content"]) for one in texts] for texts in found)
     try:
-        check_answer(question, answer, completions=completions, prompt=prompt)
+        check_answer(question, answer, Shown(completions, prompt))
     except InvalidAnswer:
         return False
     return True
@@ -167,8 +167,8 @@ def bring_up_to_date(assignment: Assignment) -> None:
     task, instance = assignment.task, assignment.instance
     if assignment.questions_version == task.questions_version:
         return
-    texts = {"completions": instance.completion_texts(), "prompt": instance.prompt_texts()}
-    kept, aside = carry_over(assignment.parsed_questions, task.parsed_questions, assignment.draft, **texts)
+    shown = Shown(instance.completion_texts(), instance.prompt_texts())
+    kept, aside = carry_over(assignment.parsed_questions, task.parsed_questions, assignment.draft, shown)
     begun = Assignment.objects.filter(pk=assignment.pk, draft_version=assignment.draft_version)
     begun.filter(state__in=[AssignmentState.LENT, AssignmentState.EXPIRED]).update(
         questions_version=task.questions_version,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..abilities import asked_by
 from ..answers import check_answers
-from ..content import media_kinds, media_of, passage_text, passages_of, sentence_counts, text_of
+from ..content import Shown, media_of
 from ..formats.records import ImportedInstance, RecordedAnnotation, RowError
 from ..questions import InvalidAnswer, PreferenceQuestion, Question, strength, value_of_strength
 from ..text import InvalidText
@@ -103,19 +103,9 @@ class Checker:
         return replace(recorded, answers=self._check(recorded, record) if answers is None else answers)
 
     def _check(self, recorded: RecordedAnnotation, record: ImportedInstance) -> dict[str, Any]:
-        texts = [text_of(completion["content"]) for completion in record.completions]
-        prompt = [text_of(message["content"]) for message in record.prompt]
+        shown = Shown.by(record.prompt, record.completions, record.meta)
         try:
-            return check_answers(
-                self._questions,
-                recorded.answers,
-                completions=texts,
-                prompt=prompt,
-                passages=[passage_text(passage) for passage in passages_of(record.meta)],
-                sentence_counts=sentence_counts(record.meta),
-                media=media_kinds(record.prompt, record.completions),
-                partial=True,
-            )
+            return check_answers(self._questions, recorded.answers, shown, partial=True)
         except InvalidAnswer as error:
             path, reason = next(iter(error.errors.items()))
             hint = "Import into a task that asks this, or leave the recorded annotations out."

@@ -166,6 +166,7 @@ def test_a_draft_brings_the_refinement_back(visitors: Visitors) -> None:
 
 def test_a_required_critique_is_asked_for_by_screen_and_server(visitors: Visitors) -> None:
     from feedback.answers import check_answers
+    from feedback.content import Shown
     from feedback.models import Annotation
     from feedback.questions import InvalidAnswer, parse_questions
 
@@ -178,7 +179,7 @@ def test_a_required_critique_is_asked_for_by_screen_and_server(visitors: Visitor
     assert not Annotation.objects.exists()
     answer = {"critique": {"critiques": [" ", "\n"], "refinements": ["x", None]}}
     with pytest.raises(InvalidAnswer) as refused:
-        check_answers(parse_questions([CRITIQUE]), answer, completions=[FIRST, SECOND])
+        check_answers(parse_questions([CRITIQUE]), answer, Shown([FIRST, SECOND]))
     assert refused.value.errors == {"critique.critiques": "write at least one critique"}
 
 

@@ -10,6 +10,7 @@ from django.utils.translation import override
 
 from annotate.languages import said
 from feedback.answers import check_answers
+from feedback.content import Shown
 from feedback.formats.shape_table import ordering_question
 from feedback.models import Task
 from feedback.questions import InvalidAnswer, InvalidQuestions, leading_question, parse_questions
@@ -47,7 +48,7 @@ HOW = {
 
 def errors_of(questions: list[Any], answers: Any, n: int = 3, *, partial: bool = False) -> dict[str, str]:
     try:
-        check_answers(parse_questions(questions), answers, completions=["text"] * n, partial=partial)
+        check_answers(parse_questions(questions), answers, Shown(["text"] * n), partial=partial)
     except InvalidAnswer as error:
         return error.errors
     return {}

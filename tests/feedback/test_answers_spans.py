@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from feedback.answers import check_answers
+from feedback.content import Shown
 from feedback.questions import InvalidAnswer, parse_questions
 
 TEXTS = ["e\u0301😀 first", "second"]
@@ -23,7 +24,7 @@ def errors_of(
     partial: bool = False,
     passages: list[str] | None = PASSAGES,
     media: dict[int, list[str]] | None = MEDIA,
-    sentence_counts: list[int] | None = None,
+    sentences: list[int] | None = None,
     **options: Any,
 ) -> set[str]:
     question = {
@@ -37,8 +38,8 @@ def errors_of(
     }
     questions = parse_questions([question])
     try:
-        shown = {"completions": TEXTS, "prompt": PROMPT, "passages": passages, "media": media}
-        check_answers(questions, {"errors": answer}, **shown, sentence_counts=sentence_counts, partial=partial)
+        shown = Shown(TEXTS, PROMPT, passages, sentences, media)
+        check_answers(questions, {"errors": answer}, shown, partial=partial)
     except InvalidAnswer as error:
         return set(error.errors)
     return set()
@@ -120,10 +121,10 @@ def test_the_sentences_of_missing_information_fit_the_exports(wrong: int) -> Non
     assert errors_of(missing(*[0] * 1000)) == set()
     assert errors_of(missing(*[0] * 1001)) == {"errors.missing.0.sentences"}
     counts = [2, 0]
-    assert errors_of(missing(-1, 1, 2), sentence_counts=counts) == {"errors.missing.0.sentences.2"}
-    assert errors_of(missing(-1, 0, passage=1), sentence_counts=counts) == {"errors.missing.0.sentences.1"}
-    assert errors_of(missing(5, passage=None), sentence_counts=counts) == set()
-    assert errors_of(missing(5, passage=2), sentence_counts=counts) == {"errors.missing.0.passage"}
+    assert errors_of(missing(-1, 1, 2), sentences=counts) == {"errors.missing.0.sentences.2"}
+    assert errors_of(missing(-1, 0, passage=1), sentences=counts) == {"errors.missing.0.sentences.1"}
+    assert errors_of(missing(5, passage=None), sentences=counts) == set()
+    assert errors_of(missing(5, passage=2), sentences=counts) == {"errors.missing.0.passage"}
 
 
 def test_a_part_of_a_passage_lies_within_it() -> None:
@@ -178,10 +179,10 @@ def test_times_of_one_sound_overlap_only_where_the_question_allows_it() -> None:
 def test_an_answer_holds_times_and_parts_only_where_there_are_some() -> None:
     question = {"kind": "span", "name": "e", "title": "T", "types": [{"name": "Bad"}], "on_media": True}
     questions = parse_questions([{**question, "allow_missing": True}])
-    shown: dict[str, Any] = {"completions": TEXTS, "passages": PASSAGES, "media": MEDIA}
+    shown = Shown(TEXTS, passages=PASSAGES, media=MEDIA)
     plain = {"target": 0, "text": "x", "passage": None, "sentences": []}
-    assert check_answers(questions, {"e": {"missing": [plain]}}, **shown) == {"e": {"spans": [], "missing": [plain]}}
+    assert check_answers(questions, {"e": {"missing": [plain]}}, shown) == {"e": {"spans": [], "missing": [plain]}}
     pointing = plain | {"passage": 0, "start": 1, "end": 2}
     said = {"spans": [], "missing": [pointing], "times": [time(1, 2, subtype="", severity="", comment="")]}
     said["times"][0]["confidence"] = None
-    assert check_answers(questions, {"e": said}, **shown) == {"e": said}
+    assert check_answers(questions, {"e": said}, shown) == {"e": said}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from feedback.answers import check_answers
+from feedback.content import Shown
 from feedback.formats.dialogue import parse_dialogue, render_dialogue
 from feedback.formats.generic import instance_of, read_generic
 from feedback.formats.mapping import ColumnMapping, preview, suggest_mapping
@@ -65,7 +66,7 @@ def test_hh_dialogues_become_prompt_and_two_completions(tmp_path: Path) -> None:
     for instance in instances:
         texts = [completion["content"] or "" for completion in instance.completions]
         answers = instance.annotations[0].answers
-        assert check_answers(questions, answers, completions=texts) == answers
+        assert check_answers(questions, answers, Shown(texts)) == answers
 
 
 def test_the_stored_position_does_not_tell_which_was_chosen(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from feedback.aggregation import PairAgreement, Votes, cross_agreement, pair_agreement
 from feedback.answers import check_answers
+from feedback.content import Shown
 from feedback.formats.mtbench import read_mtbench
 from feedback.formats.qa_feedback import ranking_of
 from feedback.formats.records import BadRow, ImportedInstance, ReadOptions, RecordedAnnotation, RowError
@@ -70,7 +71,7 @@ def test_every_record_fits_the_suggested_questions(name: str) -> None:
     for instance in instances:
         texts = [completion["content"] or "" for completion in instance.completions]
         for annotation in instance.annotations:
-            clean = check_answers(questions, annotation.answers, completions=texts, partial=True)
+            clean = check_answers(questions, annotation.answers, Shown(texts), partial=True)
             assert clean == annotation.answers
         keys = [(a.annotator, a.order) for a in instance.annotations]
         assert len(keys) == len(set(keys))

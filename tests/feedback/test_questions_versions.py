@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from feedback.content import Shown
 from feedback.exceptions import AnswersMisfit, InvalidInput
 from feedback.models import Annotation, Assignment, QuestionsVersion
 from feedback.question_changes import carry_over, same_form
@@ -149,6 +150,6 @@ def test_opened_again_it_asks_the_present_questions_and_keeps_what_fits(cast: Ca
 def test_carrying_over_asks_unknown_answers_whether_they_fit() -> None:
     asked = parse_questions([TOPIC])
     said = {"topic": {"values": ["law"]}, "gone": {"value": "tie"}}
-    assert carry_over([], asked, said, completions=["x", "y"]) == ({"topic": said["topic"]}, {"gone": said["gone"]})
+    assert carry_over([], asked, said, Shown(["x", "y"])) == ({"topic": said["topic"]}, {"gone": said["gone"]})
     wrong = {"topic": {"values": ["sport"]}}
-    assert carry_over([], asked, wrong, completions=["x", "y"]) == ({}, wrong)
+    assert carry_over([], asked, wrong, Shown(["x", "y"])) == ({}, wrong)

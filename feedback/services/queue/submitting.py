@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ...answers import check_answers
 from ...composed import Insert, Rows, Update, slot
-from ...content import media_kinds, sentence_counts
+from ...content import Shown
 from ...exceptions import InvalidInput, LeaseLost, SubmissionReused, WrongState
 from ...models import Annotation, AnnotationState, Assignment, AssignmentState, Instance, Source
 from ...questions import InvalidAnswer, Question
@@ -29,16 +29,8 @@ def checked(
 ) -> dict[str, Any]:
     """Canonical answers, or InvalidInput with a sentence for each field."""
     try:
-        return check_answers(
-            questions,
-            answers,
-            completions=instance.completion_texts(),
-            prompt=instance.prompt_texts(),
-            passages=instance.passage_texts(),
-            sentence_counts=sentence_counts(instance.meta),
-            media=media_kinds(instance.prompt, instance.completions),
-            partial=partial,
-        )
+        shown = Shown.by(instance.prompt, instance.completions, instance.meta)
+        return check_answers(questions, answers, shown, partial=partial)
     except InvalidAnswer as error:
         raise InvalidInput(Sentence("Some answers do not fit."), errors=error.errors) from error
 
