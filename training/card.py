@@ -15,9 +15,21 @@ NAME = "README.md"
 LOADERS = {"reward-model": "AutoModelForSequenceClassification", "policy": "AutoModelForCausalLM"}
 LIMITS = {
     "reward-model": "Scores compare completions of the same prompt; a score by itself means nothing.",
-    "pair": "It reads two completions as one answer, “First: … Second: …”, and its score is the log-odds that the "
-    "first is better; ask for both orders and take half their difference. It cannot score a completion alone.",
     "policy": "The accuracy below is that of the implicit rewards against the reference policy, not of generated text.",
+}
+OWN_LIMITS = {
+    "pair_pm": [
+        "It reads two completions as one answer, “First: … Second: …”, and its score is the log-odds that the first is "
+        "better; ask for both orders and take half their difference. It cannot score a completion alone."
+    ],
+    "multi_objective": [
+        "Tiebreak makes one reward of the attributes by the gate; a plain transformers load shows the score of each "
+        "attribute (named under `gate` in config.json, less one half) and no reward."
+    ],
+    "fine_grained": [
+        "Tiebreak makes the reward of the error types of each segment and of completeness, as `segment_rewards` in "
+        "config.json says; a plain transformers load shows the scores at the last token alone."
+    ],
 }
 
 
@@ -42,7 +54,7 @@ def write(folder: Path, text: str) -> dict[str, Any]:
 def render(run: Run) -> str:
     """The card's Markdown. A run is described as it stands; figures that are missing are said to be missing."""
     version = run.version
-    limit = LIMITS["pair" if run.objective == "pair_pm" else run.kind]
+    limit = " ".join([*OWN_LIMITS.get(run.objective, []), LIMITS[run.kind]])
     parts = [
         f"---\nlibrary_name: transformers\ntags:\n- tiebreak\n- {run.kind}\n---",
         f"# {run.objective_title}, run {run.number}",

@@ -30,6 +30,20 @@ def data_files(version: DatasetVersion, objective: Objective, held_out: DatasetV
         if other is None:
             raise WrongState(f"The held-out version has no rows of the shape {shape} in its test split.")
         found["test"] = _paths(held_out, other, "test")["test"]
+    beside = _beside(version, objective, held_out)
+    return {"shape": shape, **found} | ({"beside": beside} if beside else {})
+
+
+def _beside(version: DatasetVersion, objective: Objective, held_out: DatasetVersion | None) -> dict[str, Any] | None:
+    """The shape that an objective reads as well, with its files. Raises WrongState where it cannot do without."""
+    shape = next((name for name in objective.beside if _files(version, name, "train")), None)
+    if shape is None:
+        if objective.lacking_beside:
+            raise WrongState(f"This dataset version has {objective.lacking_beside}.")
+        return None
+    found = _paths(version, shape, "train")
+    if held_out is not None:
+        found["test"] = _paths(held_out, shape, "test")["test"]
     return {"shape": shape, **found}
 
 

@@ -8,27 +8,34 @@ Exit codes: 0 finished, 3 cancelled (the file `cancel`, or SIGTERM), 1 failed; `
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from training.engine import loading
 from training.engine.batches import Plan, mismatched
 from training.engine.checkpoint import clear_leftovers, publish
 from training.engine.config import RunConfig, load_config
+from training.engine.contrast import BAD, GOOD, asked_for, rewards_of_tokens
 from training.engine.errors import CancelledError, RunError
 from training.engine.estimate import estimate
-from training.engine.files import file_list, replace_json, replace_lines
+from training.engine.files import file_list, replace_json, replace_lines, sha256_json
+from training.engine.gate import attach, detach
+from training.engine.gating import settle
 from training.engine.loop import Learner, Split, Trainer, evaluate
 from training.engine.pack import Path as AttentionPath
-from training.engine.progress import Progress, Stop
-from training.engine.readers import read_groups
+from training.engine.progress import Progress, Stop, VoteProgress
+from training.engine.readers import read_groups, traits_of, valued
+from training.engine.records import Group, Text
 from training.engine.reference import (
     ReferenceCache,
     Values,
@@ -37,10 +44,14 @@ from training.engine.reference import (
     load_values,
     store_values,
 )
+from training.engine.segments import Segmenting
 from training.engine.tokens import Lengths, Report, TokenGroup, tokenise
+from training.engine.votes import relabelled, strengths_by_votes
 from training.evaluation.accuracy import ScoredPair
 from training.evaluation.report import evaluate_pairs
 from training.objectives.catalogue import Objective
+from training.objectives.type_weights import parse_type_weights
+from training.objectives.voting import doubted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -65,6 +76,10 @@ class Run:
         self.base = Path(self.config.base_model)
         self.reference = Path(self.config.reference_model or self.base)
         self.trainer: Trainer | None = None
+        self.traits: tuple[str, ...] = ()  # attributes or error types of the training data
+        self.prompts: dict[str, Text] = {}  # by prompt id
+        self.votes: dict[str, int] | None = None
+        self.compares = False  # whether the training data hold preferences
 
     @cached_property
     def base_hash(self) -> str:
@@ -84,12 +99,16 @@ class Run:
         tokenizer = loading.load_tokenizer(self.base)
         tokens, reports = self._read(tokenizer)
         learner = self._learner(tokenizer, tokens, reports)
-        splits = self._splits(learner, tokens)
+        splits = self._token_rewards(learner, tokenizer, self._splits(learner, tokens))
+        splits = self._doubted(learner, splits)
         self._train(learner, splits)
+        if getattr(learner.model, "gate", None) is not None:
+            settle(learner, splits["train"], self.config.seed)
         evaluation = self._evaluate(learner, splits)
         files = self._save(learner.model, tokenizer)
         self.progress.enter("done")
-        return {**self.outcome("finished"), "evaluation": evaluation, "files": files}
+        votes = {"votes": self.votes} if self.votes else {}
+        return {**self.outcome("finished"), "evaluation": evaluation, "files": files, **votes}
 
     def outcome(self, status: str, error: str | None = None, rows: list[str] | None = None) -> dict[str, Any]:
         """The part of `result.json` that every ending has."""
@@ -104,16 +123,39 @@ class Run:
         tokens: dict[str, list[TokenGroup]] = {}
         reports: dict[str, Report] = {}
         for split in _SPLITS:
-            groups = read_groups(
-                getattr(config.data, split), config.reader, margin_scale=config.objective_options.margin_scale
+            groups = self._groups(split)
+            self.prompts |= {group.prompt_id: group.prompt for group in groups}
+            if split == "train":
+                self.traits = traits_of(config.taught, groups)
+            tokens[split], reports[split] = tokenise(
+                valued(groups, self.traits), tokenizer, lengths, self._segmenting()
             )
-            tokens[split], reports[split] = tokenise(groups, tokenizer, lengths)
             self.stop.check()
         if not tokens["train"]:
             rows = [row for ids in reports["train"].dropped.values() for row in ids]
             reasons = "; ".join(f"{len(ids)} {reason}" for reason, ids in reports["train"].dropped.items())
             raise RunError(f"No training row is left with tokens to score ({reasons or 'the files are empty'}).", rows)
+        self.compares = any(group.preferences for group in tokens["train"])
         return tokens, reports
+
+    def _groups(self, split: str) -> list[Group]:
+        options, data = self.config.objective_options, self.config.data
+        read = partial(
+            read_groups,
+            margin_scale=options.margin_scale,
+            directions=options.directions,
+            unmarked=options.unmarked,
+        )
+        groups = read(getattr(data, split), self.config.reader)
+        if data.beside is not None:
+            reader = self.config.taught.beside[data.beside.shape]
+            groups += read(getattr(data.beside, split), reader)
+        return groups
+
+    def _segmenting(self) -> Segmenting | None:
+        if "segments" not in self.config.taught.needs:
+            return None
+        return Segmenting(self.config.objective_options.segment, self.traits)
 
     def _learner(
         self,
@@ -133,15 +175,43 @@ class Run:
         self.stop.check()
         return learner
 
-    def _load(self, folder: Path, objective: Objective, path: AttentionPath) -> "PreTrainedModel":
+    def _load(
+        self, folder: Path, objective: Objective, path: AttentionPath, seed: int | None = None
+    ) -> "PreTrainedModel":
+        seed = self.config.seed if seed is None else seed
         head: loading.Head = "reward" if "scores" in objective.needs else "policy"
-        options, heads, packed = self.config.objective_options, self.config.heads, path != "padded"
-        model = loading.load_model(folder, head, packed=packed, device=self.device, seed=self.config.seed, heads=heads)
+        options, heads, packed = self.config.objective_options, self.heads, path != "padded"
+        model = loading.load_model(folder, head, packed=packed, device=self.device, seed=seed, heads=heads)
         # said of every model: the base may have been trained another way
         combination = {"how": options.combine, "uncertainty_weight": options.uncertainty_weight}
-        model.config.combination = combination if heads > 1 else None
+        model.config.combination = combination if "combine" in objective.defaults else None
+        model.config.segment_rewards = self._segment_rewards()
+        if "rewards" in objective.needs and "segments" not in objective.needs:
+            attach(model, list(self.traits), options.gate_width, self.config.seed)
+        else:
+            detach(model)
         model.config.reads_pairs = self.config.reader == "ordered"
         return model
+
+    @property
+    def heads(self) -> int:
+        """How many score heads the model has, if it has any."""
+        return self.config.heads or len(self.traits) + ("segments" in self.config.taught.needs)
+
+    def _segment_rewards(self) -> dict[str, Any] | None:
+        """How the model makes a reward of the error types of each segment; completeness counts only where it was
+        learned."""
+        segmenting = self._segmenting()
+        if segmenting is None:
+            return None
+        options = self.config.objective_options
+        given = parse_type_weights(options.type_weights)
+        if foreign := sorted(set(given) - set(self.traits)):
+            known = ", ".join(self.traits)
+            raise RunError(f"No span of the training data is {foreign[0]}; the error types are {known}.")
+        weights = [given.get(name, 1.0) for name in self.traits]
+        weights.append(options.completeness_weight if self.compares else 0.0)
+        return {"segment": segmenting.style, "types": list(self.traits), "weights": weights}
 
     def _preflight(
         self, learner: Learner, tokens: dict[str, list[TokenGroup]], reports: dict[str, Report], vocabulary: int
@@ -213,11 +283,6 @@ class Run:
         if model.config.vocab_size != learner.model.config.vocab_size:
             raise RunError("The reference model has another vocabulary than the base model.")
 
-        def after_batch(done: int) -> None:
-            self.progress.message = f"{done} of {len(groups)} rows"
-            self.progress.write()
-            self.stop.check()
-
         return compute_values(
             model,
             groups,
@@ -225,8 +290,75 @@ class Run:
             path=learner.path,
             budget=self.config.tokens_per_batch,
             precision=self.config.precision,
-            after_batch=after_batch,
+            after_batch=self._counted("", len(groups)),
         )
+
+    def _token_rewards(
+        self, learner: Learner, tokenizer: "PreTrainedTokenizerFast", splits: dict[str, Split]
+    ) -> dict[str, Split]:
+        """The splits with a reward of each token by the reference policy, where the objective reads them."""
+        if "tokens" not in learner.objective.needs:
+            return splits
+        self.progress.enter("reference")
+        own = self.reference == self.base
+        model = learner.model if own else self._load(self.reference, learner.objective, learner.path)
+        rewarded = {}
+        for name, split in splits.items():
+            longest = loading.position_limit(self.base) or 2 * self.config.max_length
+            good, bad = (asked_for(line, split.groups, self.prompts, tokenizer, longest) for line in (GOOD, BAD))
+            rewards = rewards_of_tokens(
+                model,
+                good,
+                bad,
+                path=choose_path(self.config, self.device, packable=loading.can_pack(self.base, longest)),
+                budget=self.config.tokens_per_batch,
+                precision=self.config.precision,
+                after_batch=self._counted("rewards of the tokens of", 2 * len(split)),
+            )
+            rewarded[name] = replace(split, token_rewards=rewards)
+        return rewarded
+
+    def _counted(self, what: str, whole: int) -> Callable[[int], None]:
+        def after_batch(done: int) -> None:
+            self.progress.message = f"{what} {done} of {whole} rows".strip()
+            self.progress.write()
+            self.stop.check()
+
+        return after_batch
+
+    def _doubted(self, learner: Learner, splits: dict[str, Split]) -> dict[str, Split]:
+        """The splits with the training labels as reward models of other prompts leave them, where the objective lets
+        them vote."""
+        if "peers" not in learner.objective.needs:
+            return splits
+        options, folder, split = self.config.objective_options, self.run_dir / "votes", splits["train"]
+
+        def train(half: Split, number: int) -> Learner:
+            seed = self.config.seed + 1 + number
+            config = self.config.model_copy(update={"objective": "bt", "seed": seed})
+            voter = Learner(
+                self._load(self.base, config.taught, learner.path, seed), config.taught, config, learner.path
+            )
+            place = folder / str(number)
+            place.mkdir(parents=True, exist_ok=True)
+            progress = VoteProgress(self.run_dir, self.device, f"Vote {number + 1} of {2 * options.rounds}")
+            fingerprint = sha256_json([self.config.fingerprint(self.base_hash, None), number])
+            Trainer(voter, half, Split([]), place, fingerprint, progress, self.stop).run()
+            return voter
+
+        strengths = strengths_by_votes(split, options.rounds, train, folder)
+        given = np.array([edge.probability for group in split.groups for edge in group.preferences])
+        labels = doubted(
+            strengths,
+            given,
+            flip_share=options.flip_share,
+            soften_share=options.soften_share,
+            vote_margin=options.vote_margin,
+        )
+        self.votes = {"pairs": len(given), "flipped": int(labels.flipped.sum()), "softened": int(labels.softened.sum())}
+        for number in range(2 * options.rounds):
+            shutil.rmtree(folder / str(number), ignore_errors=True)
+        return splits | {"train": relabelled(split, labels)}
 
     def _train(self, learner: Learner, splits: dict[str, Split]) -> None:
         fingerprint = self.config.fingerprint(self.base_hash, self.reference_hash)

@@ -150,13 +150,20 @@ def _readers(option: str) -> list[str]:
     return [one.name for one in OBJECTIVES.values() if option in one.defaults]
 
 
+def _said(value: Any) -> str:
+    return "nothing" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _option_field(name: str) -> forms.Field:
     """An option's field, from what the engine says of it; its range is the engine's to check."""
     info = ObjectiveOptions.model_fields[name]
     defaults: dict[Any, list[str]] = {}
     for reader in _readers(name):
-        defaults.setdefault(OBJECTIVES[reader].defaults[name], []).append(reader)
-    usual = "; ".join(f"{value} for {', '.join(readers)}" for value, readers in defaults.items())
+        defaults.setdefault(OBJECTIVES[reader].defaults[name], []).append(OBJECTIVES[reader].short_title)
+    usual = "; ".join(
+        _said(value) if len(defaults) == 1 else f"{_said(value)} for {', '.join(readers)}"
+        for value, readers in defaults.items()
+    )
     words: dict[str, Any] = {
         "required": False,
         "label": info.title,
@@ -166,6 +173,8 @@ def _option_field(name: str) -> forms.Field:
         return forms.IntegerField(**words)
     if info.annotation is float:
         return forms.FloatField(**words)
+    if info.annotation is str:
+        return forms.CharField(**words)
     return forms.ChoiceField(
         choices=[("", "–"), *((one, one.capitalize()) for one in get_args(info.annotation))], **words
     )

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.engine.pack import Completions, Edges
+from training.engine.pack import Completions, Edges, Segments
 from training.objectives.catalogue import OBJECTIVES
 from training.objectives.options import ObjectiveOptions
 from training.objectives.registry import FUNCTIONS
-from training.objectives.terms import Inputs, Loss
+from training.objectives.terms import Inputs, Loss, Peers, Tokens
 
 Array = Any
 
@@ -64,7 +64,11 @@ def lists(ranks: list[list[int]], seed: int = 0, heads: int = 1, **changes: Any)
         rank=torch.tensor(flat, dtype=torch.long),
         gain=tensor(gains),
         weight=torch.ones(count, dtype=torch.float64),
+        values=tensor(np.where(generator.uniform(size=(count, 3)) < 0.3, np.nan, generator.uniform(size=(count, 3)))),
     )
+    per_completion = torch.as_tensor(generator.integers(1, 4, count))
+    owners = torch.repeat_interleave(torch.arange(count), per_completion)
+    marks = np.where(generator.uniform(size=(len(owners), 2)) < 0.2, np.nan, generator.integers(0, 2, (len(owners), 2)))
     drawn = Inputs(
         edges=edges,
         completions=completions,
@@ -73,6 +77,14 @@ def lists(ranks: list[list[int]], seed: int = 0, heads: int = 1, **changes: Any)
         ref_logps=tensor(-generator.uniform(5, 50, count)),
         scored=torch.as_tensor(generator.integers(3, 20, count)),
         divergence=tensor(generator.uniform(0, 2)),
+        segment_scores=tensor(generator.normal(size=(len(owners), 3))),
+        segments=Segments(torch.zeros(len(owners), dtype=torch.long), owners, tensor(marks)),
+        rewards=tensor(generator.normal(size=count)),
+        tokens=Tokens(
+            owners, tensor(-generator.uniform(0.1, 3, len(owners))), tensor(generator.uniform(-0.5, 0.5, len(owners)))
+        ),
+        features=tensor(generator.normal(size=(count, 8))),
+        peers=Peers(tensor(generator.normal(size=(len(better), 8))), torch.arange(len(better))),
     )
     return replace(drawn, **changes)
 
@@ -106,6 +118,12 @@ def part(inputs: Inputs, groups: list[int]) -> Inputs:
     e, c = inputs.edges, inputs.completions
     rows = torch.cat([(c.group == group).nonzero().flatten() for group in groups])
     edges = torch.cat([(e.group == group).nonzero().flatten() for group in groups])
+    s, t = inputs.segments, inputs.tokens
+    assert isinstance(s, Segments)
+    assert t is not None
+    assert inputs.peers is not None
+    assert inputs.segment_scores is not None
+    pieces, tokens = (torch.isin(of.completion, rows).nonzero().flatten() for of in (s, t))
     place = {int(row): number for number, row in enumerate(rows)}
     number = {group: position for position, group in enumerate(groups)}
 
@@ -124,12 +142,20 @@ def part(inputs: Inputs, groups: list[int]) -> Inputs:
             probability=e.probability[edges],
             group=moved(e.group[edges], number),
         ),
-        completions=Completions(moved(c.group[rows], number), c.key[rows], c.rank[rows], c.gain[rows], c.weight[rows]),
+        completions=Completions(
+            moved(c.group[rows], number), c.key[rows], c.rank[rows], c.gain[rows], c.weight[rows], c.values[rows]
+        ),
         scores=of_rows(inputs.scores),
         logps=of_rows(inputs.logps),
         ref_logps=of_rows(inputs.ref_logps),
         scored=of_rows(inputs.scored),
         divergence=inputs.divergence,
+        segment_scores=inputs.segment_scores[pieces],
+        segments=Segments(s.position[pieces], moved(s.completion[pieces], place), s.labels[pieces]),
+        rewards=of_rows(inputs.rewards),
+        tokens=Tokens(moved(t.completion[tokens], place), t.logps[tokens], t.rewards[tokens]),
+        features=of_rows(inputs.features),
+        peers=replace(inputs.peers, own=inputs.peers.own[edges]),
     )
 
 

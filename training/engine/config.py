@@ -18,6 +18,7 @@ from training.engine.errors import RunError
 from training.engine.files import sha256_file, sha256_json
 from training.objectives.catalogue import OBJECTIVES, Objective, Reader
 from training.objectives.options import ObjectiveOptions
+from training.objectives.type_weights import parse_type_weights
 
 # Fields that change how a run is watched or stored but not the weights it ends with.
 # Models and data are told apart by their content instead of their place.
@@ -34,13 +35,15 @@ class _Strict(BaseModel):
 
 
 class DataFiles(_Strict):
-    """Absolute paths of JSONL or Parquet files, by split, and the shape of their rows."""
+    """Absolute paths of JSONL or Parquet files, by split, and the shape of their rows; `beside` holds those of another
+    shape that the objective reads as well."""
 
     shape: str = "preference"
 
     train: list[str] = Field(min_length=1)
     test: list[str] = []
     validation: list[str] = []
+    beside: "DataFiles | None" = None
 
     @field_validator("train", "test", "validation")
     @classmethod
@@ -115,6 +118,14 @@ class RunConfig(_Strict):
         if self.data.shape not in self.taught.consumes:
             shapes = ", ".join(self.taught.consumes)
             raise ValueError(f"{self.objective} does not read data of the shape {self.data.shape}; it reads {shapes}")
+        beside = self.data.beside.shape if self.data.beside else None
+        if beside is not None and beside not in self.taught.beside:
+            raise ValueError(f"{self.objective} does not read data of the shape {beside} beside {self.data.shape}")
+        if beside is None and self.taught.lacking_beside:
+            shapes = ", ".join(self.taught.beside)
+            raise ValueError(f"{self.objective} reads a second shape in data.beside: {shapes}")
+        if "segments" in self.taught.needs:
+            parse_type_weights(self.objective_options.type_weights)
         if self.reference_model is not None and "ref_logps" not in self.taught.needs:
             raise ValueError(f"reference_model is not read by the objective {self.objective}")
         return self
@@ -130,8 +141,10 @@ class RunConfig(_Strict):
         return self.taught.consumes[self.data.shape]
 
     @property
-    def heads(self) -> int:
-        """How many score heads the model has, if it has any."""
+    def heads(self) -> int | None:
+        """How many score heads the model has, if it has any; None where the data decide."""
+        if "rewards" in self.taught.needs:
+            return None
         return self.objective_options.heads if "heads" in self.taught.defaults else 1
 
     def warmup(self, total_steps: int) -> int:
@@ -145,7 +158,8 @@ class RunConfig(_Strict):
         under the same fingerprint.
         """
         settings = self.model_dump(exclude=_WEIGHTLESS)
-        files = [sha256_file(Path(path)) for path in self.data.train]
+        beside = self.data.beside.train if self.data.beside else []
+        files = [sha256_file(Path(path)) for path in (*self.data.train, *beside)]
         return sha256_json([settings, files, base_weights, reference_weights])
 
 

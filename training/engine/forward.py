@@ -9,6 +9,7 @@ from torch import Tensor
 
 from training.engine.heads import completion_sums, token_logps
 from training.engine.pack import Batch
+from training.objectives.spans import segment_rewards
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,10 +19,20 @@ Precision = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """`logps` [R], `scores` [R, K] of K heads; the one that the model's head does not give is None."""
+    """What a model says of the completions of a batch.
 
-    logps: Tensor | None
-    scores: Tensor | None
+    A language model: `logps` [R], summed from `token_logps` [S]. A reward model: `scores` [R, K] of K heads,
+    `segment_scores` [M, K] at the ends of segments, `rewards` [R] where it combines them itself, and `features` [R, d],
+    the states that the scores were read from; `asked` [R, d] those at the ends of the prompts.
+    """
+
+    logps: Tensor | None = None
+    scores: Tensor | None = None
+    token_logps: Tensor | None = None
+    segment_scores: Tensor | None = None
+    rewards: Tensor | None = None
+    features: Tensor | None = None
+    asked: Tensor | None = None
 
 
 def run_model(model: "PreTrainedModel", batch: Batch, precision: Precision = "fp32") -> Outputs:
@@ -30,9 +41,24 @@ def run_model(model: "PreTrainedModel", batch: Batch, precision: Precision = "fp
         hidden = hidden_states(model, batch)
         score = getattr(model, "score", None)
         if score is not None:
-            scores: Tensor = score(hidden.index_select(0, batch.last))
-            return Outputs(None, scores.float())
-        return Outputs(_logps(model, hidden, batch, precision), None)
+            return _scored(model, hidden, batch)
+        values = _token_logps(model, hidden, batch, precision)
+        logps = completion_sums(values, batch.member_token, batch.member_completion, len(batch.last))
+        return Outputs(logps=logps, token_logps=values)
+
+
+def _scored(model: "PreTrainedModel", hidden: Tensor, batch: Batch) -> Outputs:
+    features, asked = hidden.index_select(0, batch.last), hidden.index_select(0, batch.asked)
+    head = model.get_submodule("score")
+    scores: Tensor = head(features).float()
+    segment_scores: Tensor = head(hidden.index_select(0, batch.segments.position)).float()
+    rewards = None
+    if (gate := getattr(model, "gate", None)) is not None:
+        rewards = gate(asked, scores, batch.scored)
+    elif combination := getattr(model.config, "segment_rewards", None):
+        weights = scores.new_tensor(combination["weights"])
+        rewards = segment_rewards(scores, segment_scores, batch.segments.completion, weights)
+    return Outputs(scores=scores, segment_scores=segment_scores, rewards=rewards, features=features, asked=asked)
 
 
 def hidden_states(model: "PreTrainedModel", batch: Batch) -> Tensor:
@@ -46,13 +72,12 @@ def hidden_states(model: "PreTrainedModel", batch: Batch) -> Tensor:
     return states.flatten(0, 1)
 
 
-def _logps(model: "PreTrainedModel", hidden: Tensor, batch: Batch, precision: Precision) -> Tensor:
+def _token_logps(model: "PreTrainedModel", hidden: Tensor, batch: Batch, precision: Precision) -> Tensor:
     head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
     scored = hidden.index_select(0, batch.source)
     if precision == "bf16":
         scored = scored.to(torch.bfloat16)
-    values = token_logps(scored, head.weight, batch.target)
-    return completion_sums(values, batch.member_token, batch.member_completion, len(batch.last))
+    return token_logps(scored, head.weight, batch.target)
 
 
 def casting(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

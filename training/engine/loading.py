@@ -13,6 +13,7 @@ import torch
 from training.engine import attention
 from training.engine.errors import RunError
 from training.engine.files import sha256_file, sha256_json
+from training.engine.gate import restore
 from training.engine.score_heads import heads_fault, score_heads
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def load_model(
     missing = sorted(set(found["missing_keys"]) - {"score.weight"})
     if missing:
         raise RunError(f"The model in {folder} lacks weights that its configuration names, such as {missing[0]}.")
+    if head == "reward" and raw.get("gate"):
+        restore(model, folder, raw["gate"])
     loaded: PreTrainedModel = model.to(device).eval()
     return loaded
 

@@ -1,6 +1,7 @@
 """Token groups → batches: packed trees or padded rows, with the same index arrays over both."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -31,13 +32,24 @@ class Edges:
 @dataclass(frozen=True)
 class Completions:
     """What was said of the completions of a batch, flat arrays [R], see `records.Label`; the group of each, and a
-    number that stands for its prompt."""
+    number that stands for its prompt. `values` [R, A] of A attributes, [R, 0] where a batch has none."""
 
     group: Tensor
     key: Tensor
     rank: Tensor
     gain: Tensor
     weight: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The segments of a batch: position of the last token of each [M], its completion [M], and the marks of K error
+    types [M, K], see `segments.Segment`."""
+
+    position: Tensor
+    completion: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -46,6 +58,7 @@ class Batch:
 
     Positions are flat indices into the [B * T, d] hidden states. S scored tokens: `source` predicts `target`.
     `member` lists (scored token, completion) pairs, since a token in a shared prefix belongs to several completions.
+    `asked` and `last` [R] are the positions of the last tokens of each completion's prompt and of itself.
     """
 
     groups: tuple[TokenGroup, ...]
@@ -58,9 +71,11 @@ class Batch:
     member_token: Tensor
     member_completion: Tensor
     last: Tensor
+    asked: Tensor
     scored: Tensor
     edges: Edges
     completions: Completions
+    segments: Segments
     tokens: int
 
 
@@ -73,11 +88,13 @@ class _Index:
     token: list[int]
     completion: list[int]
     last: list[int]
+    asked: list[int]
     scored: list[int]
+    segment: list[int]
 
     @classmethod
     def empty(cls) -> "_Index":
-        return cls([], [], [], [], [], [])
+        return cls([], [], [], [], [], [], [], [])
 
     def score(self, sources: Sequence[int], targets: Sequence[int], completions: Sequence[int]) -> None:
         for completion in completions:
@@ -118,7 +135,12 @@ def _packed(groups: Sequence[TokenGroup], implementation: Implementation, device
             ids += part
             positions += range(shared, shared + len(part))
             index.last.append(len(ids) - 1)
+            index.asked.append(start + len(group.prompt) - 1)
             index.scored.append(len(common) + len(part))
+            index.segment += [
+                start + len(group.prompt) + token if token < len(common) else begin + token - len(common)
+                for token in _segment_tokens(group, row - first)
+            ]
         shape.append((shared, tuple(len(part) for part in own)))
     tree = Tree(tuple(shape), implementation, device)
     return _batch(groups, _row(ids, device), _row(positions, device), None, tree, index)
@@ -130,12 +152,14 @@ def _padded(groups: Sequence[TokenGroup], device: torch.device, pad: int) -> Bat
     masks: list[list[int]] = []
     index = _Index.empty()
     for group in groups:
-        for completion in group.completions:
+        for number, completion in enumerate(group.completions):
             start, row = len(rows) * width, len(rows)
             length = len(group.prompt) + len(completion)
             index.score(range(start + len(group.prompt) - 1, start + length - 1), completion, (row,))
             index.last.append(start + length - 1)
+            index.asked.append(start + len(group.prompt) - 1)
             index.scored.append(len(completion))
+            index.segment += [start + len(group.prompt) + token for token in _segment_tokens(group, number)]
             rows.append([*group.prompt, *completion] + [pad] * (width - length))
             masks.append([1] * length + [0] * (width - length))
     tensors = [torch.tensor(values, dtype=torch.long, device=device) for values in (rows, masks)]
@@ -151,9 +175,12 @@ def _batch(
     index: _Index,
 ) -> Batch:
     device = input_ids.device
-    source, target, token, completion, last, scored = (
-        torch.tensor(values, dtype=torch.long, device=device)
-        for values in (index.source, index.target, index.token, index.completion, index.last, index.scored)
+    source, target, token, completion, last, asked, scored, segment = (
+        _whole(values, device)
+        for values in (
+            *(index.source, index.target, index.token, index.completion),
+            *(index.last, index.asked, index.scored, index.segment),
+        )
     )
     tokens = input_ids.numel() if attention_mask is None else int(attention_mask.sum())
     return Batch(
@@ -167,11 +194,36 @@ def _batch(
         member_token=token,
         member_completion=completion,
         last=last,
+        asked=asked,
         scored=scored,
         edges=make_edges(groups, device),
         completions=make_completions(groups, device),
+        segments=_segments(groups, segment),
         tokens=tokens,
     )
+
+
+def _segment_tokens(group: TokenGroup, completion: int) -> list[int]:
+    return [segment.token for segment in group.segments[completion]] if group.segments else []
+
+
+def _segments(groups: Sequence[TokenGroup], position: Tensor) -> Segments:
+    starts = [0, *accumulate(len(group.completions) for group in groups)]
+    found = [
+        (start + number, segment.labels)
+        for start, group in zip(starts, groups, strict=False)
+        for number, segments in enumerate(group.segments)
+        for segment in segments
+    ]
+    width = len(found[0][1]) if found else 0
+    labels = torch.tensor([labels for _, labels in found], dtype=torch.float32, device=position.device)
+    return Segments(position, _whole([row for row, _ in found], position.device), labels.reshape(len(found), width))
+
+
+def by_completion(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Scored tokens in the order of the completions [T]: their places in the scored tokens, and their completions."""
+    order = torch.argsort(batch.member_completion, stable=True)
+    return batch.member_token[order], batch.member_completion[order]
 
 
 def make_edges(groups: Sequence[TokenGroup], device: torch.device) -> Edges:
@@ -197,7 +249,15 @@ def make_completions(groups: Sequence[TokenGroup], device: torch.device) -> Comp
         rank=_whole([label.rank for label in labels], device),
         gain=_real([label.gain for label in labels], device),
         weight=_real([label.weight for label in labels], device),
+        values=_values(labels, device),
     )
+
+
+def _values(labels: Sequence[Label], device: torch.device) -> Tensor:
+    """Ratings [R, A]; NaN for what was not rated."""
+    width = max((len(label.values) for label in labels), default=0)
+    rows = [label.values or (math.nan,) * width for label in labels]
+    return torch.tensor(rows, dtype=torch.float32, device=device).reshape(len(labels), width)
 
 
 def prompt_key(prompt_id: str) -> int:

@@ -15,7 +15,7 @@ import torch
 from training.engine.errors import CancelledError
 from training.engine.files import replace_json, replace_lines
 
-Phase = Literal["loading", "reference", "training", "evaluating", "saving", "done"]
+Phase = Literal["loading", "reference", "voting", "training", "evaluating", "saving", "done"]
 _STATE_INTERVAL = 0.25  # seconds between state files of one phase
 
 
@@ -77,6 +77,24 @@ class Progress:
             "pid": os.getpid(),
         }
         replace_json(self.run_dir / "state.json", state, durable=False)
+
+
+class VoteProgress(Progress):
+    """The training of a model that only votes: it has no curves, and the run is still before its own training."""
+
+    def __init__(self, run_dir: Path, device: torch.device, message: str) -> None:
+        super().__init__(run_dir, device)
+        self._said = message
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing: these are not the run's curves."""
+
+    def rewind(self, step: int) -> None:
+        """Nothing, for there is nothing written."""
+
+    def enter(self, phase: Phase, message: str = "") -> None:
+        """Say that another model is being trained to vote."""
+        super().enter("voting", self._said)
 
 
 def peak_memory(device: torch.device) -> int:

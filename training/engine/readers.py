@@ -1,23 +1,35 @@
 """Rows of a dataset version → groups: one reader for each kind of feedback, see `catalogue.Objective.consumes`."""
 
+import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from training.engine.errors import RunError
 from training.engine.files import sha256_json
-from training.engine.records import Group, Label, Preference, Text, file_rows, number_of, text_of
+from training.engine.records import Group, Label, Mark, Preference, Text, continued, file_rows, number_of, text_of
 from training.engine.render import plain_completion
-from training.objectives.catalogue import Reader
+from training.objectives.catalogue import Objective, Reader
 
 _SHOWN_ERRORS = 20
 Row = dict[str, Any]
 
 
-def read_groups(paths: Sequence[str], reader: Reader = "pair", *, margin_scale: float = 0.0) -> list[Group]:
+def read_groups(
+    paths: Sequence[str],
+    reader: Reader = "pair",
+    *,
+    margin_scale: float = 0.0,
+    directions: int = 1,
+    unmarked: Literal["clean", "skip"] = "clean",
+) -> list[Group]:
     """Groups of all rows of the files, in order. An edge's margin is `margin_scale` × how far apart its sides are.
+    `directions` and `unmarked` are the options of that name.
 
     Raises RunError naming the rows that cannot be read.
     """
@@ -34,7 +46,17 @@ def read_groups(paths: Sequence[str], reader: Reader = "pair", *, margin_scale: 
     if faults:
         first = "; ".join(f"{place}: {reason}" for place, reason in faults[:3])
         raise RunError(f"{len(faults)} rows cannot be read: {first}.", [place for place, _ in faults[:_SHOWN_ERRORS]])
-    return _by_prompt(groups, margin_scale) if reader == "ratings" else groups
+    match reader:
+        case "ratings":
+            return _by_prompt(groups, margin_scale)
+        case "attributes":
+            return together(groups)
+        case "directed":
+            return [one for group in together(groups) for one in directed(group, directions)]
+        case "marked" if unmarked == "skip":
+            return [_only_marked(group) for group in groups]
+        case _:
+            return groups
 
 
 def _pair(row: Row, place: str, margin_scale: float) -> Group:
@@ -132,7 +154,7 @@ def _controlled(row: Row, place: str, margin_scale: float) -> Group:
         return _imitated(row, place, "", "rates the instance and no completion")
     line = ", ".join(f"{one['scale']}: {one['value']}/{one['high']}" for one in ratings)
     group = _imitated(row, place, text_of(row, "completion"), "" if line else "has no rating")
-    return replace(group, prompt=_continued(group.prompt, f"[{line}]"))
+    return replace(group, prompt=continued(group.prompt, f"[{line}]"))
 
 
 def _ordered(row: Row, place: str, margin_scale: float) -> Group:
@@ -178,17 +200,176 @@ def _refined(row: Row, place: str, margin_scale: float) -> Group:
     return _imitated(row, place, text_of(row, "refinement"))
 
 
-def _continued(prompt: Text, line: str) -> Text:
-    """A prompt with a line more, in its last message."""
-    if isinstance(prompt, str):
-        return f"{prompt}\n\n{line}"
-    return (*prompt[:-1], prompt[-1] | {"content": f"{prompt[-1]['content']}\n\n{line}"})
-
-
 def _imitated(row: Row, place: str, completion: Text, unusable: str = "") -> Group:
     weight = number_of(row, "weight", low=0)
     label = Label(gain=1.0, weight=1.0 if weight is None else weight)
     return _group(row, place, (completion,), (), (label,), unusable)
+
+
+def _attributed(row: Row, place: str, margin_scale: float) -> Group:
+    """One rated completion with its value on each scale, from 0 (the lowest) to 1; `together` joins those of a
+    prompt."""
+    del margin_scale
+    ratings = row.get("ratings") or []
+    if not isinstance(ratings, list) or any(not _is_scaled(one) for one in ratings):
+        raise ValueError("ratings are no list of scale, value, lowest and highest value")
+    if row.get("completion") is None:
+        return _group(row, place, (), (), (), unusable="rates the instance and no completion")
+    values = tuple((str(one["scale"]), (one["value"] - one["low"]) / (one["high"] - one["low"])) for one in ratings)
+    unusable = "" if values else "has no rating"
+    return _group(row, place, (text_of(row, "completion"),), (), (Label(attributes=values),), unusable)
+
+
+def _is_scaled(one: Any) -> bool:
+    return _is_rating(one) and "low" in one and one["low"] < one["high"] and one["low"] <= one["value"] <= one["high"]
+
+
+def together(rated: Sequence[Group]) -> list[Group]:
+    """The rated completions of each prompt as one group: equal texts once, with the mean of each attribute."""
+    found: dict[str, list[Group]] = {}
+    for one in rated:
+        if not one.unusable:
+            found.setdefault(one.prompt_id, []).append(one)
+    groups = []
+    for prompt_id, members in found.items():
+        told: dict[Text, dict[str, list[float]]] = {}
+        for one in members:
+            of_text = told.setdefault(one.completions[0], {})
+            for name, value in one.labels[0].attributes:
+                of_text.setdefault(name, []).append(value)
+        labels = tuple(
+            Label(attributes=tuple((name, sum(values) / len(values)) for name, values in sorted(of_text.items())))
+            for of_text in told.values()
+        )
+        groups.append(replace(members[0], id=prompt_id, completions=tuple(told), labels=labels))
+    return [*groups, *(one for one in rated if one.unusable)]
+
+
+def traits_of(objective: Objective, groups: Sequence[Group]) -> tuple[str, ...]:
+    """The names that a model's scores stand for, where its data say: the attributes rated in the groups, or the error
+    types marked in them, in alphabetical order. Raises RunError where an objective that learns them has none."""
+    labels = [label for group in groups if not group.unusable for label in group.labels]
+    if "segments" in objective.needs:
+        names = {mark.type for label in labels for mark in label.marks or ()}
+        lacking = "no marked span"
+    elif "rewards" in objective.needs:
+        names = {name for label in labels for name, _ in label.attributes}
+        lacking = "no rating"
+    else:
+        return ()
+    if not names:
+        raise RunError(f"The training rows hold {lacking}.")
+    return tuple(sorted(names))
+
+
+def valued(groups: Sequence[Group], names: Sequence[str]) -> list[Group]:
+    """The groups with their attributes as `Label.values`, by the list of names; others than those are left out."""
+    return [
+        replace(group, labels=tuple(_valued(label, names) for label in group.labels))
+        if any(label.attributes for label in group.labels)
+        else group
+        for group in groups
+    ]
+
+
+def _valued(label: Label, names: Sequence[str]) -> Label:
+    told = dict(label.attributes)
+    return replace(label, values=tuple(told.get(name, math.nan) for name in names))
+
+
+def directed(group: Group, directions: int) -> list[Group]:
+    """For each of some directions: the completion that reaches furthest in it, after a line that says the direction.
+
+    Completions that lack one of the prompt's attributes are left out: they reach no known way.
+    """
+    if group.unusable:
+        return [group]
+    names = sorted({name for label in group.labels for name, _ in label.attributes})
+    whole = [
+        (text, dict(label.attributes))
+        for text, label in zip(group.completions, group.labels, strict=True)
+        if len(label.attributes) == len(names)
+    ]
+    if not whole:
+        return [replace(group, unusable="no completion is rated on all scales of its prompt")]
+    found = []
+    for number, direction in enumerate(drawn_directions(group.prompt_id, len(names), directions)):
+        reach = [sum(part * values[name] for part, name in zip(direction, names, strict=True)) for _, values in whole]
+        best = whole[max(range(len(whole)), key=reach.__getitem__)][0]
+        found.append(
+            replace(
+                group,
+                id=f"{group.id}-{number}",
+                prompt=continued(group.prompt, direction_line(dict(zip(names, direction, strict=True)))),
+                completions=(best,),
+                labels=(Label(gain=1.0),),
+            )
+        )
+    return found
+
+
+def drawn_directions(prompt_id: str, attributes: int, count: int) -> list[tuple[float, ...]]:
+    """`count` unit vectors of `attributes` parts >= 0, uniform on that part of the sphere; by the prompt alone."""
+    seed = int.from_bytes(hashlib.sha256(prompt_id.encode()).digest()[:8], "big")
+    drawn = np.abs(np.random.default_rng(seed).normal(size=(count, attributes)))
+    return [tuple(float(part) for part in one) for one in drawn / np.linalg.norm(drawn, axis=1, keepdims=True)]
+
+
+def direction_line(direction: Mapping[str, float]) -> str:
+    """How a direction stands in a prompt: `[helpful: 0.80, short: 0.60]`. Raises ValueError unless it has length 1."""
+    if not math.isclose(math.hypot(*direction.values()), 1, abs_tol=0.01):
+        raise ValueError("a direction must have length 1: the squares of its parts sum to 1")
+    return f"[{', '.join(f'{name}: {part:.2f}' for name, part in direction.items())}]"
+
+
+def _marked(row: Row, place: str, margin_scale: float) -> Group:
+    """Completions with the spans marked in them. What lacks less is better, where two are judged."""
+    texts, said = row.get("completions"), row.get("feedback")
+    if not isinstance(texts, list) or not texts or not isinstance(said, dict):
+        raise ValueError("completions and feedback are not a list and an object")
+    completions = tuple(text_of(text if isinstance(text, dict) else {"content": text}, "content") for text in texts)
+    marks: list[list[Mark]] = [[] for _ in completions]
+    lacking = [0] * len(completions)
+    for error in said.get("errors") or []:
+        target = _target(error, len(completions))
+        if target is not None:
+            marks[target].append(_mark(error, plain_completion(completions[target])))
+    for missing in said.get("missing-info") or []:
+        target = _target(missing, len(completions))
+        if target is not None:
+            lacking[target] += 1
+    labels = tuple(Label(rank=1 + one, marks=tuple(own)) for one, own in zip(lacking, marks, strict=True))
+    preferences = tuple(
+        edge for edge in _edges(labels, [margin_scale * one for one in lacking]) if edge.probability != 0.5
+    )
+    return _group(row, place, completions, preferences, labels)
+
+
+def _target(said: Any, completions: int) -> int | None:
+    """Which completion is meant; None for a message of the prompt."""
+    target = said.get("target") if isinstance(said, dict) else None
+    if isinstance(target, bool) or not isinstance(target, int) or target >= completions:
+        raise ValueError("feedback has an error without a completion of this row")
+    return target if target >= 0 else None
+
+
+def _mark(error: Row, text: str) -> Mark:
+    start, end, kind = error.get("start"), error.get("end"), error.get("error type")
+    if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end <= len(text):
+        raise ValueError("a span is no part of its completion")
+    if not isinstance(kind, str) or not kind:
+        raise ValueError("a span has no error type")
+    return Mark(start, end, kind)
+
+
+def _only_marked(group: Group) -> Group:
+    """The group with completions that nobody marked taken as not judged: nothing is known of their errors."""
+    judged = [bool(label.marks) or label.rank > 1 for label in group.labels]
+    labels = tuple(
+        label if use else replace(label, marks=None) for label, use in zip(group.labels, judged, strict=True)
+    )
+    edges = tuple(edge for edge in group.preferences if judged[edge.left] and judged[edge.right])
+    return replace(group, labels=labels, preferences=edges, unusable="" if any(judged) else "has no mark")
 
 
 _FEW = "fewer than two completions to compare"
@@ -240,4 +421,7 @@ _READERS: Mapping[Reader, Callable[[Row, str, float], Group]] = {
     "criticised": _criticised,
     "refined": _refined,
     "ordered": _ordered,
+    "attributes": _attributed,
+    "directed": _attributed,
+    "marked": _marked,
 }

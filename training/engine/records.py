@@ -31,16 +31,30 @@ class Preference:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A span of an error type: code points `start` to `end` of the completion's text."""
+
+    start: int
+    end: int
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """What was said of one completion.
 
     `rank` is its place from 1 (equal for a tie, 0 for none); `gain` in [0, 1] is how good it is (1 the best; of an
-    unpaired completion 1 for good and 0 for bad); `weight` multiplies the loss.
+    unpaired completion 1 for good and 0 for bad); `weight` multiplies the loss; `attributes` are its ratings by scale,
+    in [0, 1]; `values` the same by the run's list of attributes, NaN for one that was not rated; `marks` its marked
+    spans, None where nobody looked for any.
     """
 
     rank: int = 0
     gain: float = 0.0
     weight: float = 1.0
+    attributes: tuple[tuple[str, float], ...] = ()
+    values: tuple[float, ...] = ()
+    marks: tuple[Mark, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,13 @@ def _encodable(value: str, field: str) -> None:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{field} has a lone surrogate") from None
+
+
+def continued(prompt: Text, line: str) -> Text:
+    """A prompt with a line more, in its last message."""
+    if isinstance(prompt, str):
+        return f"{prompt}\n\n{line}"
+    return (*prompt[:-1], prompt[-1] | {"content": f"{prompt[-1]['content']}\n\n{line}"})
 
 
 def number_of(row: dict[str, Any], field: str, low: float = -math.inf, high: float = math.inf) -> float | None:

@@ -89,6 +89,12 @@ def plain_completion(completion: Text) -> str:
     return completion if isinstance(completion, str) else "\n\n".join(m["content"] for m in completion)
 
 
+def encode_placed(tokenizer: "PreTrainedTokenizerFast", text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids of a text, without added special tokens, and the code points that each stands for."""
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return list(encoded["input_ids"]), [(int(start), int(end)) for start, end in encoded["offset_mapping"]]
+
+
 def encode_all(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, without added special tokens."""
     if not texts:

@@ -10,8 +10,9 @@ def score_heads(raw: dict[str, Any]) -> int:
     return len(raw.get("id2label") or "ab")  # two labels are left unsaid
 
 
-def heads_fault(found: int, wanted: int) -> str:
-    """Why a base model of `found` score heads is none for a run of `wanted`; empty where it is one."""
-    if found in (0, wanted):  # a model without scores gets its heads from the run
+def heads_fault(found: int, wanted: int | None) -> str:
+    """Why a base model of `found` score heads is none for a run of `wanted` (None where the data will say); empty where
+    it is one."""
+    if found in (0, wanted) or wanted is None:  # a model without scores gets its heads from the run
         return ""
     return f"This reward model has {found} heads and the run asks for {wanted}; choose another base model."

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from training.engine.errors import RunError
 from training.engine.records import Group, Label, Preference
-from training.engine.render import Rendered, Renderer, encode_all
+from training.engine.render import Rendered, Renderer, encode_all, encode_placed, plain_completion
+from training.engine.segments import Segment, Segmenting, segments_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -17,7 +18,10 @@ _SHOWN_IDS = 100
 
 @dataclass(frozen=True, slots=True)
 class TokenGroup:
-    """A group as token ids. `prompt + completion` is what the model reads; only the completion is scored."""
+    """A group as token ids. `prompt + completion` is what the model reads; only the completion is scored.
+
+    `segments` of each completion, where an objective learns from them.
+    """
 
     id: str
     prompt_id: str
@@ -26,6 +30,7 @@ class TokenGroup:
     completions: tuple[tuple[int, ...], ...]
     preferences: tuple[Preference, ...]
     labels: tuple[Label, ...] = ()
+    segments: tuple[tuple[Segment, ...], ...] = ()
 
     @property
     def shared(self) -> int:
@@ -91,9 +96,12 @@ class Lengths:
 
 
 def tokenise(
-    groups: Sequence[Group], tokenizer: "PreTrainedTokenizerFast", lengths: Lengths
+    groups: Sequence[Group],
+    tokenizer: "PreTrainedTokenizerFast",
+    lengths: Lengths,
+    segmenting: Segmenting | None = None,
 ) -> tuple[list[TokenGroup], Report]:
-    """Token ids of the groups that fit, in order, and the report.
+    """Token ids of the groups that fit, in order, and the report. With `segmenting`, completions have segments.
 
     Raises RunError where `long_rows` is `error` and a row is too long.
     """
@@ -105,10 +113,13 @@ def tokenise(
     rendered = [renderer.render(group) for group in groups]
     report.rendered = _first_rows(groups, rendered)
     kept: list[TokenGroup] = []
-    for tokens, moved in _encoded(groups, rendered, tokenizer):
+    encoded = _encoded(groups, rendered, tokenizer)
+    for (tokens, moved), group, text in zip(encoded, groups, rendered, strict=True):
         if moved:
             report.boundary.append(tokens.id)
         fitted = _fit(tokens, lengths, tokenizer.bos_token_id, report)
+        if fitted is not None and segmenting is not None:
+            fitted = _segmented(fitted, group, text, tokenizer, segmenting, report)
         if fitted is not None:
             kept.append(fitted)
             _count(fitted, report)
@@ -185,6 +196,36 @@ def _fit(group: TokenGroup, lengths: Lengths, bos: int | None, report: Report) -
     keeps_bos = group.prompt[0] == bos
     head = group.prompt[:keeps_bos]
     return replace(group, prompt=head + group.prompt[len(group.prompt) - room + keeps_bos :])
+
+
+def _segmented(
+    tokens: TokenGroup,
+    group: Group,
+    text: Rendered,
+    tokenizer: "PreTrainedTokenizerFast",
+    segmenting: Segmenting,
+    report: Report,
+) -> TokenGroup | None:
+    """The group with the segments of its completions, or None with the reason in the report."""
+    found = []
+    for number, (completion, part, ids) in enumerate(
+        zip(group.completions, text.completions, tokens.completions, strict=True)
+    ):
+        written = plain_completion(completion)
+        at = part.find(written.strip()) - (len(written) - len(written.lstrip()))
+        if written.strip() not in part:
+            report.dropped.setdefault("its chat template changes the text that spans are marked in", []).append(
+                group.id
+            )
+            return None
+        whole, offsets = encode_placed(tokenizer, text.prompt + part)
+        before = len(text.prompt)
+        if tuple(whole[len(whole) - len(ids) :]) != ids:
+            (_, offsets), before = encode_placed(tokenizer, part), 0
+        own = [(begin - before - at, end - before - at) for begin, end in offsets[len(offsets) - len(ids) :]]
+        marks = group.labels[number].marks if group.labels else None
+        found.append(segments_of(written, own, marks, segmenting))
+    return replace(tokens, segments=tuple(found))
 
 
 def _prompt_room(group: TokenGroup, lengths: Lengths) -> int:

@@ -12,6 +12,7 @@ from training.engine.batches import fill
 from training.engine.forward import run_model
 from training.engine.pack import make_batch
 from training.engine.records import Group, Text
+from training.engine.segments import segmenting_of
 from training.engine.tokens import Lengths, TokenGroup, tokenise
 from training.generation.sample import Sampling, sample
 from training.objectives.reward import combined
@@ -45,7 +46,8 @@ def score_completions(
         Group(str(number), str(number), "", prompt, tuple(several), ())
         for number, (prompt, several) in enumerate(zip(prompts, completions, strict=True))
     ]
-    tokens, report = tokenise(groups, tokenizer, Lengths(max_length, None, "truncate-prompt-left"))
+    segmenting = segmenting_of(model.config)
+    tokens, report = tokenise(groups, tokenizer, Lengths(max_length, None, "truncate-prompt-left"), segmenting)
     if report.dropped:
         raise ValueError(f"Some completions cannot be scored: {'; '.join(report.dropped)}.")
     return score_groups(model, tokens, budget)
@@ -61,10 +63,10 @@ def score_groups(model: "PreTrainedModel", groups: Sequence[TokenGroup], budget:
     for indices in fill(range(len(groups)), groups, budget, padded=not packed):
         batch = make_batch([groups[index] for index in indices], "segments" if packed else "padded", model.device)
         with torch.inference_mode():
-            values = run_model(model, batch).scores
-        if values is None:
+            said = run_model(model, batch)
+        if said.scores is None:
             raise ValueError("The model has no score head.")
-        flat = iter(one_score(model, values).tolist())
+        flat = iter((one_score(model, said.scores) if said.rewards is None else said.rewards).tolist())
         scores += [[next(flat) for _ in group.completions] for group in batch.groups]
     return scores
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Need = Literal["scores", "logps", "ref_logps", "divergence"]
+Need = Literal["scores", "logps", "ref_logps", "divergence", "rewards", "segments", "tokens", "features", "peers"]
 Reader = Literal[
     "pair",
     "ranking",
@@ -20,6 +20,9 @@ Reader = Literal[
     "criticised",
     "refined",
     "ordered",
+    "attributes",
+    "directed",
+    "marked",
 ]
 
 
@@ -28,7 +31,9 @@ class Objective:
     """A training loss with the data that it takes.
 
     `consumes` names shapes of a dataset version, best first, each with how its rows are read; `lacking` says what a
-    version without them lacks. `defaults` holds its options, by name, with their values unless a run says otherwise.
+    version without them lacks. `beside` names shapes that are read as well, best first, and `lacking_beside` what a
+    version without any of them lacks, empty where the objective does without. `defaults` holds its options, by name,
+    with their values unless a run says otherwise.
     """
 
     name: str
@@ -40,11 +45,18 @@ class Objective:
     loss: str
     source: str
     defaults: Mapping[str, float | str] = field(default_factory=dict)
+    beside: Mapping[str, Reader] = field(default_factory=dict)
+    lacking_beside: str = ""
 
     @property
     def makes(self) -> Literal["reward-model", "policy"]:
         """What a run makes."""
         return "reward-model" if "scores" in self.needs else "policy"
+
+    @property
+    def short_title(self) -> str:
+        """Its title without what it makes: `DPO` of `Policy (DPO)`."""
+        return self.title.partition("(")[2].removesuffix(")") or self.title
 
     def filled(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Its options as a run gives them, with its own defaults. Raises ValueError for one that it does not read."""
@@ -166,6 +178,19 @@ _ALL = (
         "arXiv:2402.01306",
         {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0},
     ),
+    _pairwise(
+        "t_reg",
+        "Policy (DPO with token rewards)",
+        "DPO that also says which tokens to keep: the reference policy rewards each token by how much more likely it "
+        "is when asked for a good answer than for a bad one.",
+        _AGAINST_REFERENCE | {"tokens"},
+        "dpo + α |p − σ(h)| (reg_a + reg_b), reg = −β Σ_t r_t log π(y_t), "
+        "r_t = σ(log π_good(y_t) − log π_bad(y_t)) − ½",
+        "arXiv:2412.02685",
+        beta=0.1,
+        label_smoothing=0.0,
+        token_weight=0.25,
+    ),
     Objective(
         "plackett_luce",
         "Reward model (Plackett–Luce)",
@@ -213,6 +238,55 @@ _ALL = (
         label_smoothing=0.0,
         margin_scale=0.0,
     ),
+    _pairwise(
+        "strength_voting",
+        "Reward model (voted labels)",
+        "Lets reward models vote on labels that they have not seen: labels with the votes against them are turned "
+        "round, doubtful ones softened, sure ones kept apart by a margin.",
+        _SCORES | {"features", "peers"},
+        "−p log σ(d − m) − (1 − p) log σ(−d − m) + c (−log (e^{z·z′/T} / Σ_j e^{z·z′_j/T})), p and m by the votes",
+        "arXiv:2401.06080",
+        rounds=2,
+        flip_share=0.1,
+        soften_share=0.1,
+        vote_margin=0.5,
+        contrast_weight=0.1,
+        temperature=0.05,
+        label_smoothing=0.0,
+    ),
+    Objective(
+        "multi_objective",
+        "Reward model (several attributes)",
+        "Learns each rated attribute by itself; a gate that learns from preferences says by the prompt how much each "
+        "counts, and mere length counts nothing.",
+        _SCORES | {"rewards"},
+        {"ratings": "attributes"},
+        "no ratings of completions to train on; freeze one in the shape ratings",
+        "Σ_a (½ + r_a − y_a)² over rated a, last layer by ridge; then bt on R = Σ_a g_a(prompt) (r_a − λ_a log|a|)",
+        "arXiv:2406.12845 (ArmoRM)",
+        {"ridge_penalty": 1.0, "gate_width": 64, "gate_steps": 300, "verbosity": "removed"},
+        _PAIRS,
+        "no preferences beside its ratings; freeze one in the shapes ratings and preference",
+    ),
+    Objective(
+        "fine_grained",
+        "Reward model (marked spans)",
+        "Says of each sentence what kinds of errors it has, and of the whole how complete it is; both make the reward.",
+        _SCORES | {"rewards", "segments"},
+        {"spans": "marked"},
+        "no marked spans to train on; freeze one in the shape spans",
+        "−y log σ(z_k) − (1 − y) log σ(−z_k) of each segment and type, and bt on completeness c; "
+        "R = w_c c − Σ_k w_k mean σ(z_k)",
+        "arXiv:2306.01693",
+        {
+            "segment": "sentence",
+            "unmarked": "clean",
+            "type_weights": "",
+            "completeness_weight": 1.0,
+            "label_smoothing": 0.0,
+        },
+        _PAIRS,
+    ),
     Objective(
         "pair_pm",
         "Pair model (both orders)",
@@ -243,6 +317,18 @@ _ALL = (
         "no ratings of completions to train on; freeze one in the shape ratings",
         f"{_IMITATION}, after the prompt with “[scale: value/highest, …]”",
         "arXiv:2310.05344 (SteerLM)",
+    ),
+    Objective(
+        "directional",
+        "Policy (direction of attributes)",
+        "Imitates the completion that reaches furthest in a direction of rated attributes, after a line that says the "
+        "direction; ask for your own direction afterwards.",
+        _POLICY,
+        {"ratings": "directed"},
+        "no ratings of completions to train on; freeze one in the shape ratings",
+        f"{_IMITATION}, of argmax_a v·y(a) after the prompt with “[scale: part of v, …]”, |v| = 1",
+        "arXiv:2402.18571 (DPA)",
+        {"directions": 4},
     ),
     Objective(
         "hindsight",

@@ -2,7 +2,17 @@
 
 from collections.abc import Mapping
 
-from training.objectives import listwise, pairwise, reward, supervised, unpaired
+from training.objectives import (
+    attributes,
+    listwise,
+    pairwise,
+    reward,
+    spans,
+    supervised,
+    tokenwise,
+    unpaired,
+    voting,
+)
 from training.objectives.terms import Function
 
 FUNCTIONS: Mapping[str, Function] = {
@@ -15,13 +25,18 @@ FUNCTIONS: Mapping[str, Function] = {
     "simpo": pairwise.simpo,
     "orpo": pairwise.orpo,
     "kto": unpaired.kto,
+    "t_reg": tokenwise.t_reg,
     "plackett_luce": listwise.plackett_luce,
     "lipo_lambda": listwise.lipo_lambda,
     "pro": listwise.pro,
     "ensemble": reward.ensemble,
+    "strength_voting": voting.strength_voting,
+    "multi_objective": attributes.multi_objective,
+    "fine_grained": spans.fine_grained,
     "pair_pm": reward.pair_preference,
     "sft": supervised.imitation,
     "conditional": supervised.imitation,
+    "directional": supervised.imitation,
     "hindsight": supervised.imitation,
     "ilf": supervised.imitation,
 }

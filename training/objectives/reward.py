@@ -82,12 +82,16 @@ def draws(keys: Tensor, heads: int) -> Tensor:
 
     The usual stand-in for drawing N of N with replacement (Oza and Russell 2001), which needs no pass over all data.
     """
-    mixed = keys[:, None] + torch.arange(1, heads + 1, device=keys.device) * -7046029254386353131
+    chances = torch.tensor([1 / (math.e * math.factorial(n)) for n in range(16)], dtype=torch.float64)
+    return torch.searchsorted(chances.cumsum(0).to(keys.device), uniform(keys, heads), right=True)
+
+
+def uniform(keys: Tensor, count: int) -> Tensor:
+    """`count` numbers in [0, 1) for each of N keys [N, count], in float64: from the key and their place alone."""
+    mixed = keys[:, None] + torch.arange(1, count + 1, device=keys.device) * -7046029254386353131
     for factor, shift in ((-4658895280553007687, 30), (-7723592293110705685, 27)):
         mixed = (mixed ^ _shifted(mixed, shift)) * factor  # splitmix64, whose overflow is meant
-    uniform = _shifted(mixed ^ _shifted(mixed, 31), 11).double() / 2**53
-    chances = torch.tensor([1 / (math.e * math.factorial(n)) for n in range(16)], dtype=torch.float64)
-    return torch.searchsorted(chances.cumsum(0).to(keys.device), uniform, right=True)
+    return _shifted(mixed ^ _shifted(mixed, 31), 11).double() / 2**53
 
 
 def _shifted(values: Tensor, places: int) -> Tensor:
