@@ -33,6 +33,7 @@ from training.engine.gate import attach, detach
 from training.engine.gating import settle
 from training.engine.loop import Learner, Split, Trainer, evaluate
 from training.engine.pack import Path as AttentionPath
+from training.engine.parts import head_scores, segment_scores
 from training.engine.progress import Progress, Stop, VoteProgress
 from training.engine.readers import read_groups, traits_of, valued
 from training.engine.records import Group, Text
@@ -48,7 +49,9 @@ from training.engine.segments import Segmenting
 from training.engine.tokens import Lengths, Report, TokenGroup, tokenise
 from training.engine.votes import relabelled, strengths_by_votes
 from training.evaluation.accuracy import ScoredPair
+from training.evaluation.localisation import localisation
 from training.evaluation.report import evaluate_pairs
+from training.evaluation.spread import spread
 from training.objectives.catalogue import Objective
 from training.objectives.type_weights import parse_type_weights
 from training.objectives.voting import doubted
@@ -379,8 +382,18 @@ class Run:
             if len(split):
                 loss = tally.means()["loss"]
                 evaluation[name] = {**evaluate_pairs(pairs, seed=self.config.seed), "loss": loss, "rows": len(split)}
+                evaluation[name] |= self._of_parts(learner, split)
         replace_lines(self.run_dir / "scores.jsonl", [score_line(name, pair) for name, pair in scored])
         return evaluation
+
+    def _of_parts(self, learner: Learner, split: Split) -> dict[str, Any]:
+        """What there is to say of an ensemble's heads, or of the segments that a model judges."""
+        if "heads" in learner.objective.defaults:
+            scores, left, right = head_scores(learner, split)
+            return {"spread": spread(scores, left, right)}
+        if "segments" in learner.objective.needs:
+            return {"segments": localisation(*segment_scores(learner, split, len(self.traits)), list(self.traits))}
+        return {}
 
     def _save(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> list[dict[str, Any]]:
         self.progress.enter("saving")

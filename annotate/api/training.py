@@ -227,14 +227,16 @@ class BaseModels(ProjectView):
 
 
 class ObjectiveSerializer(serializers.Serializer[Objective]):
-    """What a run can learn by. ``consumes`` names the shapes of a dataset version that it reads, best first;
-    ``options`` is the JSON schema of its ``objective_options``, with its own defaults."""
+    """What a run can learn by. ``consumes`` names the shapes of a dataset version that it reads, best first, and
+    ``beside`` those that it reads as well; ``options`` is the JSON schema of its ``objective_options``, with its own
+    defaults."""
 
     id = serializers.CharField(source="name")
     title = serializers.CharField()
     summary = serializers.CharField()
     makes = serializers.ChoiceField(ModelKind.choices)
     consumes = serializers.ListField(child=serializers.CharField())
+    beside = serializers.ListField(child=serializers.CharField())
     loss = serializers.CharField()
     paper = serializers.CharField(source="source")
     options = serializers.SerializerMethodField()
