@@ -68,6 +68,7 @@ _import_roots: list[str] = env.list("IMPORT_ROOTS", [])
 IMPORT_ROOTS = [Path(root).resolve() for root in _import_roots]
 """Folders on the server that managers may import from by name."""
 TRAIN_THREADS = env.int("TRAIN_THREADS", 0)
+TRAIN_PROCESSES = env.int("TRAIN_PROCESSES", 1)
 DB_POOL = env.int("DB_POOL", 8)
 
 if EMBEDDED or not os.environ.get("DATABASE_URL"):

@@ -2,6 +2,8 @@
 
 Reads `run.json` of the folder and writes into it: `preflight.json`, `state.json`, `metrics.jsonl`, `checkpoints/`,
 `scores.jsonl`, `model/` and `result.json`. Started again in the same folder it goes on from the last good checkpoint.
+With `--preflight` it stops after the first of these files.
+`accelerate launch --multi_gpu --num_processes 2 -m training.run RUN_DIR` trains the same model in several processes.
 Exit codes: 0 finished, 3 cancelled (the file `cancel`, or SIGTERM), 1 failed; `result.json` says why in one sentence.
 """
 
@@ -22,18 +24,19 @@ import numpy as np
 import torch
 
 from training.engine import loading
-from training.engine.batches import Plan, mismatched
+from training.engine.batches import mismatched
 from training.engine.checkpoint import clear_leftovers, publish
 from training.engine.config import RunConfig, load_config
 from training.engine.contrast import BAD, GOOD, asked_for, rewards_of_tokens
 from training.engine.errors import CancelledError, RunError
-from training.engine.estimate import estimate
 from training.engine.files import file_list, replace_json, replace_lines, sha256_json
 from training.engine.gate import attach, detach
 from training.engine.gating import settle
 from training.engine.loop import Learner, Split, Trainer, evaluate
 from training.engine.pack import Path as AttentionPath
+from training.engine.pack import best_path
 from training.engine.parts import head_scores, segment_scores
+from training.engine.preflight import preflight
 from training.engine.progress import Progress, Stop, VoteProgress
 from training.engine.readers import read_groups, traits_of, valued
 from training.engine.records import Group, Text
@@ -46,7 +49,10 @@ from training.engine.reference import (
     store_values,
 )
 from training.engine.segments import Segmenting
-from training.engine.tokens import Lengths, Report, TokenGroup, tokenise
+from training.engine.team import join, leave
+from training.engine.token_store import TokenStore
+from training.engine.tokens import Lengths, Report, TokenGroup, tokenise, tokenizer_hash
+from training.engine.tuning import choose_weights, merged, merged_into, quantisation, save_adapters, without_adapters
 from training.engine.votes import relabelled, strengths_by_votes
 from training.evaluation.accuracy import ScoredPair
 from training.evaluation.localisation import localisation
@@ -57,6 +63,7 @@ from training.objectives.type_weights import parse_type_weights
 from training.objectives.voting import doubted
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 FINISHED, FAILED, CANCELLED = 0, 1, 3
@@ -73,8 +80,9 @@ class Run:
         self.config: RunConfig = load_config(run_dir / "run.json")
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
-        self.device = choose_device(self.config)
-        self.progress = Progress(run_dir, self.device)
+        self.team, self.device = join(choose_device(self.config))
+        self.stop.deaf = not self.team.leads
+        self.progress = Progress(run_dir, self.device, silent=not self.team.leads)
         self.begin = time.monotonic()
         self.base = Path(self.config.base_model)
         self.reference = Path(self.config.reference_model or self.base)
@@ -83,6 +91,8 @@ class Run:
         self.prompts: dict[str, Text] = {}  # by prompt id
         self.votes: dict[str, int] | None = None
         self.compares = False  # whether the training data hold preferences
+        self.adapted: PeftModel | None = None
+        self.reference_forwards = 0
 
     @cached_property
     def base_hash(self) -> str:
@@ -96,22 +106,27 @@ class Run:
 
     def execute(self) -> dict[str, Any]:
         """Load, train, evaluate, save. Returns the content of `result.json`; raises RunError or CancelledError."""
-        self.progress.enter("loading")
-        clear_leftovers(self.run_dir)
-        loading.check_folder(self.base)
-        tokenizer = loading.load_tokenizer(self.base)
-        tokens, reports = self._read(tokenizer)
-        learner = self._learner(tokenizer, tokens, reports)
+        learner, tokenizer, tokens = self.prepare()
         splits = self._token_rewards(learner, tokenizer, self._splits(learner, tokens))
         splits = self._doubted(learner, splits)
         self._train(learner, splits)
         if getattr(learner.model, "gate", None) is not None:
             settle(learner, splits["train"], self.config.seed)
         evaluation = self._evaluate(learner, splits)
-        files = self._save(learner.model, tokenizer)
+        files = self._save(learner, tokenizer) if self.team.leads else []
         self.progress.enter("done")
-        votes = {"votes": self.votes} if self.votes else {}
-        return {**self.outcome("finished"), "evaluation": evaluation, "files": files, **votes}
+        more = {"reference_forwards": self.reference_forwards} | ({"votes": self.votes} if self.votes else {})
+        return {**self.outcome("finished"), "evaluation": evaluation, "files": files, **more}
+
+    def prepare(self) -> tuple[Learner, "PreTrainedTokenizerFast", dict[str, list[TokenGroup]]]:
+        """Load everything and write `preflight.json`; raises as `execute`."""
+        self.progress.enter("loading")
+        if self.team.leads:
+            clear_leftovers(self.run_dir)
+        loading.check_folder(self.base)
+        tokenizer = loading.load_tokenizer(self.base)
+        tokens, reports = self._read(tokenizer)
+        return self._learner(tokenizer, tokens, reports), tokenizer, tokens
 
     def outcome(self, status: str, error: str | None = None, rows: list[str] | None = None) -> dict[str, Any]:
         """The part of `result.json` that every ending has."""
@@ -123,6 +138,7 @@ class Run:
         limit = loading.position_limit(self.base)
         longest = min(config.max_length, limit) if limit else config.max_length
         lengths = Lengths(longest, config.max_prompt_length, config.long_rows)
+        store = TokenStore(Path(config.token_cache), tokenizer_hash(tokenizer)) if config.token_cache else None
         tokens: dict[str, list[TokenGroup]] = {}
         reports: dict[str, Report] = {}
         for split in _SPLITS:
@@ -131,7 +147,7 @@ class Run:
             if split == "train":
                 self.traits = traits_of(config.taught, groups)
             tokens[split], reports[split] = tokenise(
-                valued(groups, self.traits), tokenizer, lengths, self._segmenting()
+                valued(groups, self.traits), tokenizer, lengths, self._segmenting(), store
             )
             self.stop.check()
         if not tokens["train"]:
@@ -173,18 +189,36 @@ class Run:
         if "scores" in objective.needs:
             ends = {ids[-1] for groups in tokens.values() for group in groups for ids in group.completions}
             loading.ensure_pad(model, tokenizer, ends)
-        learner = Learner(model, objective, config, path)
-        self._preflight(learner, tokens, reports, len(tokenizer))
+        self.adapted = choose_weights(
+            model, config.tuning, seed=config.seed, rank=config.lora_rank, alpha=config.lora_alpha
+        )
+        report = preflight(model, tokenizer, config, path, tokens, reports)
+        if self.team.leads:
+            replace_json(self.run_dir / "preflight.json", {**report, "processes": self.team.size})
         self.stop.check()
-        return learner
+        return Learner(model, objective, config, path, self.team)
 
     def _load(
-        self, folder: Path, objective: Objective, path: AttentionPath, seed: int | None = None
+        self,
+        folder: Path,
+        objective: Objective,
+        path: AttentionPath,
+        seed: int | None = None,
+        *,
+        whole: bool = False,
     ) -> "PreTrainedModel":
-        seed = self.config.seed if seed is None else seed
+        """A model as this run needs it; `whole` leaves its weights as they are, where the run holds 4 bits."""
         head: loading.Head = "reward" if "scores" in objective.needs else "policy"
         options, heads, packed = self.config.objective_options, self.heads, path != "padded"
-        model = loading.load_model(folder, head, packed=packed, device=self.device, seed=seed, heads=heads)
+        model = loading.load_model(
+            folder,
+            head,
+            packed=packed,
+            device=self.device,
+            seed=self.config.seed if seed is None else seed,
+            heads=heads,
+            how={} if whole else quantisation(self.config.tuning, self.device),
+        )
         # said of every model: the base may have been trained another way
         combination = {"how": options.combine, "uncertainty_weight": options.uncertainty_weight}
         model.config.combination = combination if "combine" in objective.defaults else None
@@ -216,33 +250,6 @@ class Run:
         weights.append(options.completeness_weight if self.compares else 0.0)
         return {"segment": segmenting.style, "types": list(self.traits), "weights": weights}
 
-    def _preflight(
-        self, learner: Learner, tokens: dict[str, list[TokenGroup]], reports: dict[str, Report], vocabulary: int
-    ) -> None:
-        config, train = self.config, tokens["train"]
-        plan = Plan(
-            train, config.tokens_per_batch, config.gradient_accumulation, config.seed, padded=learner.path == "padded"
-        )
-        whole = sum(plan.lengths(config.epochs))
-        steps = min(whole, config.max_steps or whole)
-        share = steps / max(1, whole)
-        seen = {group.prompt_id for group in train}
-        leaked = sorted(
-            {group.prompt_id for split in _SPLITS[1:] for group in tokens[split] if group.prompt_id in seen}
-        )
-        expected = estimate(
-            learner.model, int(reports["train"].tokens * config.epochs * share), config.tokens_per_batch, vocabulary
-        )
-        report = {
-            "splits": {split: reports[split].as_json() for split in _SPLITS},
-            "steps": steps,
-            "attention": learner.path,
-            "device": str(self.device),
-            "estimate": expected,
-            "leaked_prompts": {"count": len(leaked), "ids": leaked[:_SHOWN_ROWS]},
-        }
-        replace_json(self.run_dir / "preflight.json", report)
-
     def _splits(self, learner: Learner, tokens: dict[str, list[TokenGroup]]) -> dict[str, Split]:
         if "ref_logps" not in learner.objective.needs:
             return {split: Split(tokens[split]) for split in _SPLITS}
@@ -263,20 +270,24 @@ class Run:
 
     def _reference_values(self, learner: Learner, groups: list[TokenGroup], keys: list[tuple[bytes, ...]]) -> Values:
         """This run's own values are pinned in its folder, so that a resumed run sees the very same numbers."""
-        pinned = self.run_dir / "reference.safetensors"
+        pinned, team = self.run_dir / "reference.safetensors", self.team
         wanted = {key for group in keys for key in group}
-        values = load_values(pinned)
+        values = team.first(load_values(pinned))
         if wanted <= values.keys():
             return values
         cache_folder = Path(self.config.reference_cache or self.run_dir / "reference")
         cache = ReferenceCache(cache_folder, self.reference_hash)
-        values = {**cache.load(), **values}
+        values = team.first({**cache.load(), **values} if team.leads else values)
         missing = [number for number, group in enumerate(keys) if any(key not in values for key in group)]
         if missing:
-            values |= self._computed(learner, [groups[n] for n in missing], [keys[n] for n in missing])
-            cache.add({key: values[key] for number in missing for key in keys[number]})
+            self.reference_forwards = sum(len(groups[number].completions) for number in missing)
+            mine = team.share(missing, [group.packed_tokens for group in groups])
+            computed = self._computed(learner, [groups[n] for n in mine], [keys[n] for n in mine])
+            values |= {key: value for part in team.gather(computed) for key, value in part.items()}
         values = {key: values[key] for key in sorted(wanted)}
-        store_values(pinned, values)
+        if team.leads:
+            cache.add({key: values[key] for number in missing for key in keys[number]})
+            store_values(pinned, values)
         return values
 
     def _computed(self, learner: Learner, groups: list[TokenGroup], keys: list[tuple[bytes, ...]]) -> Values:
@@ -286,15 +297,16 @@ class Run:
         if model.config.vocab_size != learner.model.config.vocab_size:
             raise RunError("The reference model has another vocabulary than the base model.")
 
-        return compute_values(
-            model,
-            groups,
-            keys,
-            path=learner.path,
-            budget=self.config.tokens_per_batch,
-            precision=self.config.precision,
-            after_batch=self._counted("", len(groups)),
-        )
+        with without_adapters(self.adapted):
+            return compute_values(
+                model,
+                groups,
+                keys,
+                path=learner.path,
+                budget=self.config.tokens_per_batch,
+                precision=self.config.precision,
+                after_batch=self._counted("", len(groups)),
+            )
 
     def _token_rewards(
         self, learner: Learner, tokenizer: "PreTrainedTokenizerFast", splits: dict[str, Split]
@@ -309,15 +321,16 @@ class Run:
         for name, split in splits.items():
             longest = loading.position_limit(self.base) or 2 * self.config.max_length
             good, bad = (asked_for(line, split.groups, self.prompts, tokenizer, longest) for line in (GOOD, BAD))
-            rewards = rewards_of_tokens(
-                model,
-                good,
-                bad,
-                path=choose_path(self.config, self.device, packable=loading.can_pack(self.base, longest)),
-                budget=self.config.tokens_per_batch,
-                precision=self.config.precision,
-                after_batch=self._counted("rewards of the tokens of", 2 * len(split)),
-            )
+            with without_adapters(self.adapted):
+                rewards = rewards_of_tokens(
+                    model,
+                    good,
+                    bad,
+                    path=choose_path(self.config, self.device, packable=loading.can_pack(self.base, longest)),
+                    budget=self.config.tokens_per_batch,
+                    precision=self.config.precision,
+                    after_batch=self._counted("rewards of the tokens of", 2 * len(split)),
+                )
             rewarded[name] = replace(split, token_rewards=rewards)
         return rewarded
 
@@ -339,17 +352,17 @@ class Run:
         def train(half: Split, number: int) -> Learner:
             seed = self.config.seed + 1 + number
             config = self.config.model_copy(update={"objective": "bt", "seed": seed})
-            voter = Learner(
-                self._load(self.base, config.taught, learner.path, seed), config.taught, config, learner.path
-            )
+            model = self._load(self.base, config.taught, learner.path, seed, whole=True)
+            voter = Learner(model, config.taught, config, learner.path, self.team)
             place = folder / str(number)
             place.mkdir(parents=True, exist_ok=True)
-            progress = VoteProgress(self.run_dir, self.device, f"Vote {number + 1} of {2 * options.rounds}")
+            said = f"Vote {number + 1} of {2 * options.rounds}"
+            progress = VoteProgress(self.run_dir, self.device, said, silent=not self.team.leads)
             fingerprint = sha256_json([self.config.fingerprint(self.base_hash, None), number])
             Trainer(voter, half, Split([]), place, fingerprint, progress, self.stop).run()
             return voter
 
-        strengths = strengths_by_votes(split, options.rounds, train, folder)
+        strengths = strengths_by_votes(split, options.rounds, train, folder, self.team)
         given = np.array([edge.probability for group in split.groups for edge in group.preferences])
         labels = doubted(
             strengths,
@@ -359,7 +372,7 @@ class Run:
             vote_margin=options.vote_margin,
         )
         self.votes = {"pairs": len(given), "flipped": int(labels.flipped.sum()), "softened": int(labels.softened.sum())}
-        for number in range(2 * options.rounds):
+        for number in range(2 * options.rounds if self.team.leads else 0):
             shutil.rmtree(folder / str(number), ignore_errors=True)
         return splits | {"train": relabelled(split, labels)}
 
@@ -383,7 +396,8 @@ class Run:
                 loss = tally.means()["loss"]
                 evaluation[name] = {**evaluate_pairs(pairs, seed=self.config.seed), "loss": loss, "rows": len(split)}
                 evaluation[name] |= self._of_parts(learner, split)
-        replace_lines(self.run_dir / "scores.jsonl", [score_line(name, pair) for name, pair in scored])
+        if self.team.leads:
+            replace_lines(self.run_dir / "scores.jsonl", [score_line(name, pair) for name, pair in scored])
         return evaluation
 
     def _of_parts(self, learner: Learner, split: Split) -> dict[str, Any]:
@@ -395,11 +409,30 @@ class Run:
             return {"segments": localisation(*segment_scores(learner, split, len(self.traits)), list(self.traits))}
         return {}
 
-    def _save(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast") -> list[dict[str, Any]]:
+    def _save(self, learner: Learner, tokenizer: "PreTrainedTokenizerFast") -> list[dict[str, Any]]:
+        """A whole model, and the adapters that it was made with in its folder `adapter`, if any."""
         self.progress.enter("saving")
-        folder = self.run_dir / "model"
-        loading.save_model(model, tokenizer, folder, publish)
+        folder, adapters, model = self.run_dir / "model", self.run_dir / ".adapter.tmp", learner.model
+        if self.adapted is not None:
+            save_adapters(self.adapted, adapters)
+            model = self._merged(learner, adapters)
+
+        def publish_both(temporary: Path, final: Path) -> None:
+            if adapters.exists():
+                os.replace(adapters, temporary / "adapter")
+            publish(temporary, final)
+
+        loading.save_model(model, tokenizer, folder, publish_both)
         return file_list(folder, self.run_dir)
+
+    def _merged(self, learner: Learner, adapters: Path) -> "PreTrainedModel":
+        assert self.adapted is not None
+        if self.config.tuning != "qlora":
+            return merged(self.adapted)
+        settings = learner.model.config
+        fresh = merged_into(self._load(self.base, learner.objective, learner.path, whole=True), adapters)
+        fresh.config.pad_token_id = settings.pad_token_id
+        return fresh
 
 
 def scored_pairs(group: TokenGroup, rewards: tuple[float, ...]) -> list[ScoredPair]:
@@ -448,21 +481,28 @@ def choose_path(config: RunConfig, device: torch.device, *, packable: bool) -> A
     if not packable:
         return "padded"
     if config.attention == "auto":
-        return "flex" if device.type == "cuda" else "segments"
+        return best_path(device, config.precision)
     return config.attention
 
 
-def execute(run_dir: Path) -> int:
-    """Run to an end, write `result.json`, return the exit code. A run that has finished already is left as it is."""
-    result = run_dir / "result.json"
+def execute(run_dir: Path, *, only_preflight: bool = False) -> int:
+    """Run to an end, write `result.json`, return the exit code. A run that has finished already is left as it is.
+
+    With `only_preflight` nothing is learned: `preflight.json` is all that is written, `result.json` only of a failure.
+    """
+    result, leads = run_dir / "result.json", os.environ.get("RANK", "0") == "0"
     if already_finished(result):
         return FINISHED
-    result.unlink(missing_ok=True)
+    if leads:
+        result.unlink(missing_ok=True)
     stop = Stop(run_dir)
     stop.listen()
     run: Run | None = None
     try:
         run = Run(run_dir, stop)
+        if only_preflight:
+            run.prepare()
+            return FINISHED
         answer, code = run.execute(), FINISHED
     except CancelledError:
         answer, code = ended(run, "cancelled"), CANCELLED
@@ -471,7 +511,10 @@ def execute(run_dir: Path) -> int:
     except Exception as error:  # the process's outermost edge: whatever it was, the run must say that it failed
         traceback.print_exc()
         answer, code = ended(run, "failed", f"The run stopped on an unexpected {type(error).__name__}: {error}"), FAILED
-    replace_json(result, answer)
+    finally:
+        leave()
+    if leads:
+        replace_json(result, answer)
     return code
 
 
@@ -508,12 +551,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m training.run", description=__doc__.splitlines()[0])
     parser.add_argument("run_dir", type=Path, help="folder with run.json")
-    run_dir: Path = parser.parse_args(arguments).run_dir
+    parser.add_argument("--preflight", action="store_true", help="write preflight.json and learn nothing")
+    options = parser.parse_args(arguments)
+    run_dir: Path = options.run_dir
     if not run_dir.is_dir():
         print(f"There is no folder {run_dir}.", file=sys.stderr)
         return FAILED
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    return execute(run_dir.resolve())
+    return execute(run_dir.resolve(), only_preflight=options.preflight)
 
 
 if __name__ == "__main__":

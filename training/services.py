@@ -42,6 +42,7 @@ SETTINGS = (
     *("objective_options", "max_length", "max_prompt_length", "long_rows", "tokens_per_batch"),
     *("gradient_accumulation", "epochs", "max_steps", "learning_rate", "warmup_steps", "weight_decay"),
     *("max_grad_norm", "schedule", "seed", "checkpoint_every", "evaluate_every", "precision", "device"),
+    *("tuning", "lora_rank", "lora_alpha", "order"),
 )
 Z95 = 1.959964
 
@@ -149,6 +150,7 @@ def _run_file(
         "data": data_files(version, OBJECTIVES[objective], held_out),
         "threads": settings.TRAIN_THREADS or None,
         "reference_cache": str(Path(settings.FILES_DIR) / "reference"),
+        "token_cache": str(Path(settings.FILES_DIR) / "tokens"),
     }
 
 

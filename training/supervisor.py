@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,18 @@ from .child import Busy, Child
 from .ingest import Cursor, log_tail, read_json, sync_metrics, sync_state
 from .models import Run
 
-TRAIN = [sys.executable, "-m", "training.run"]
+TRAIN = ["-m", "training.run"]
+# "multi_gpu" is the launcher's word for several processes; on a machine without GPUs they share its cores
+LAUNCH = [
+    "-m",
+    "accelerate.commands.launch",
+    "--num_machines",
+    "1",
+    "--mixed_precision",
+    "no",
+    "--dynamo_backend",
+    "no",
+]
 MAKE_SMALL = [sys.executable, "-m", "training.base_model"]
 FINISHED, CANCELLED = 0, 3
 POLL_SECONDS = 1.0
@@ -52,7 +64,7 @@ class Supervisor:
                 return
             if self.stopping:
                 raise JobCancelled
-            if code is not None and 0 < code != CANCELLED:
+            if code is not None and self._failed(code):
                 raise TrainingFailed(self._reason())
             # killed, or told to end by somebody who was not us: go on from the last checkpoint
             saved = self._last_checkpoint()
@@ -78,7 +90,7 @@ class Supervisor:
         for _ in range(2):
             self.context.check()
             try:
-                return Child([*TRAIN, str(self.run.folder)], lock=lock, log=self.run.folder / "log.txt")
+                return Child([*train_command(), str(self.run.folder)], lock=lock, log=self.run.folder / "log.txt")
             except Busy:
                 child.evict(lock)
         raise TrainingFailed("Another machine is still training this run; try again when it has stopped.")
@@ -115,11 +127,32 @@ class Supervisor:
         with (self.run.folder / "log.txt").open("a", encoding="utf-8") as log:
             log.write(f"tiebreak: {sentence}\n")
 
+    def _failed(self, code: int) -> bool:
+        """Whether the process failed, rather than being ended. A launcher of several answers with one code for both."""
+        said = settings.TRAIN_PROCESSES == 1 or bool(read_json(self.run.folder / "result.json").get("error"))
+        return said and 0 < code != CANCELLED
+
     def _reason(self) -> str:
         """Why the process failed: its own sentence, or else the last line that it printed."""
         error = read_json(self.run.folder / "result.json").get("error")
         lines = log_tail(self.run).strip().splitlines()
         return str(error or (lines and lines[-1]) or "The training process ended without saying why.")
+
+
+def train_command() -> list[str]:
+    """What trains a run's folder: one process, or as many as `TRAIN_PROCESSES` says (each on its GPU, if there are)."""
+    count = settings.TRAIN_PROCESSES
+    if count == 1:
+        return [sys.executable, *TRAIN]
+    port = str(free_port())
+    return [sys.executable, *LAUNCH, "--num_processes", str(count), "--main_process_port", port, *TRAIN]
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def _manner(code: int | None) -> str:

@@ -15,8 +15,9 @@ from training.objectives.options import OPTION_NAMES, ObjectiveOptions
 NUMBERS = (
     *("epochs", "learning_rate", "max_length", "tokens_per_batch", "gradient_accumulation", "max_steps"),
     *("warmup_steps", "weight_decay", "max_grad_norm", "seed", "checkpoint_every", "evaluate_every"),
+    *("lora_rank", "lora_alpha"),
 )
-CHOICES = ("schedule", "long_rows", "precision", "device")
+CHOICES = ("schedule", "long_rows", "precision", "device", "tuning", "order")
 
 
 class RunForm(forms.Form):
@@ -54,6 +55,33 @@ class RunForm(forms.Form):
             ("error", "Stop the run"),
         ],
         label="Longer rows",
+    )
+    tuning = forms.ChoiceField(
+        choices=[
+            ("full", "All of them"),
+            ("half", "Half of each layer (HFT)"),
+            ("lora", "Adapters beside them (LoRA)"),
+            ("dora", "Adapters for size and direction (DoRA)"),
+            ("qlora", "Adapters over 4-bit weights (QLoRA, GPU)"),
+        ],
+        required=False,
+        label="Weights that learn",
+        help_text="Half of them forgets less. Adapters need less memory and a higher learning rate, around 0.0002.",
+    )
+    lora_rank = forms.IntegerField(
+        min_value=1, max_value=4096, required=False, label="Rank of adapters", help_text="Left empty: 16."
+    )
+    lora_alpha = forms.FloatField(
+        min_value=1e-6,
+        max_value=10**6,
+        required=False,
+        label="Alpha of adapters",
+        help_text="Adapters count alpha / rank. Left empty: 32.",
+    )
+    order = forms.ChoiceField(
+        choices=[("shuffled", "Shuffled"), ("easy-first", "Plain preferences first (curriculum)")],
+        required=False,
+        help_text="Preferences of greater strength are plainer.",
     )
     tokens_per_batch = forms.IntegerField(
         min_value=8,

@@ -42,11 +42,20 @@ def test_a_token_sees_its_prefix_and_its_own_completion_only() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
-def test_segments_equal_one_masked_call_in_value_and_gradient(
-    shape: tuple[tuple[int, tuple[int, ...]], ...], kv_heads: int
+@pytest.mark.parametrize("how", ["segments", "varlen"])
+def test_pieces_equal_one_masked_call_in_value_and_gradient(
+    shape: tuple[tuple[int, tuple[int, ...]], ...], kv_heads: int, how: Implementation
 ) -> None:
-    for ours, dense in zip(attend(shape, "segments", kv_heads), attend(shape, "dense", kv_heads), strict=True):
+    for ours, dense in zip(attend(shape, how, kv_heads), attend(shape, "dense", kv_heads), strict=True):
         torch.testing.assert_close(ours, dense, atol=1e-5, rtol=1e-5)
+
+
+def test_the_sequences_of_a_pack_repeat_a_prefix_before_each_completion() -> None:
+    sequences = Tree(((2, (1, 2)), (0, (2, 1))), "varlen", CPU).sequences
+    assert sequences.key.tolist() == [0, 1, 0, 1, 2, 0, 1, 3, 4, 5, 6, 7]
+    assert sequences.starts_q.tolist() == [0, 2, 3, 5, 7, 8]
+    assert sequences.starts_k.tolist() == [0, 2, 5, 9, 11, 12]
+    assert (sequences.longest_q, sequences.longest_k) == (2, 4)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

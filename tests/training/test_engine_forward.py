@@ -47,7 +47,7 @@ def test_packed_padded_and_the_models_own_forward_agree(tmp_path: Path, model_ty
     path, groups = folder(tmp_path, model_type), random_groups(5)
     assert loading.can_pack(path, 64)
     expected = torch.tensor(plain_logps(path, groups))
-    for how in ("segments", "dense", "padded"):
+    for how in ("segments", "dense", "varlen", "padded"):
         with torch.no_grad():
             logps = run_model(load(path, "policy", how), make_batch(groups, how, CPU)).logps
         assert logps is not None
@@ -122,3 +122,14 @@ def test_the_packed_forward_is_the_same_alone_and_in_company(tmp_path: Path) -> 
 
 def test_configs_of_tiny_models_are_what_the_names_say() -> None:
     assert all(make_config(name).model_type == name for name in ARCHITECTURES)
+
+
+@pytest.mark.parametrize("how", ["segments", "dense", "varlen", "padded"])
+def test_bf16_is_near_fp32_with_every_attention(tmp_path: Path, how: AttentionPath) -> None:
+    model = load(folder(tmp_path, "llama"), "policy", how)
+    batch = make_batch(random_groups(4), how, CPU)
+    with torch.no_grad():
+        exact, near = (run_model(model, batch, precision).logps for precision in ("fp32", "bf16"))
+    assert exact is not None
+    assert near is not None
+    torch.testing.assert_close(near / batch.scored, exact / batch.scored, atol=5e-2, rtol=1e-2)

@@ -45,6 +45,14 @@ def test_a_folder_with_a_file_that_could_run_code_is_refused_untouched(folder: P
     assert not canary.exists()
 
 
+def test_what_a_trainer_leaves_beside_its_model_is_never_opened(folder: Path, tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    (folder / "training_args.bin").write_bytes(pickle.dumps(Canary(canary)))
+    loading.load_model(folder, "policy", packed=True, device=CPU)
+    loading.load_tokenizer(folder)
+    assert not canary.exists()
+
+
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json", "generation_config.json"])
 def test_a_folder_that_asks_for_its_own_code_is_refused(folder: Path, name: str) -> None:
     change_config(folder, name, nested={"auto_map": {"AutoModel": "modeling.Evil"}})
@@ -66,6 +74,12 @@ def test_other_refusals_say_what_is_wrong(folder: Path, tmp_path: Path) -> None:
     (folder / "config.json").write_text("[" * 100_000)
     with pytest.raises(RunError, match="not valid JSON"):
         loading.check_folder(folder)
+
+
+def test_quantised_weights_are_refused_before_anything_is_loaded(folder: Path) -> None:
+    change_config(folder, quantization_config={"quant_method": "someones_own"})
+    with pytest.raises(RunError, match="stored quantised"):
+        loading.load_model(folder, "policy", packed=True, device=CPU)
 
 
 def test_torn_weights_are_a_sentence(folder: Path) -> None:

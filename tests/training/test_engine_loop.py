@@ -47,7 +47,7 @@ def make(folder: Path, run_dir: Path, groups: list[TokenGroup] | None = None, **
 
 
 def gradients(trainer: Trainer, micro_batches: list[list[int]]) -> dict[str, torch.Tensor]:
-    trainer._gradients(micro_batches)
+    trainer._tried(micro_batches)
     named = {name: p.grad.clone() for name, p in trainer.learner.model.named_parameters() if p.grad is not None}
     trainer.optimizer.zero_grad()
     return named

@@ -77,6 +77,8 @@ def test_a_run_leaves_a_model_scores_curves_and_a_result(tmp_path: Path, objecti
     assert preflight["splits"]["train"]["kept"] == 40
     assert preflight["steps"] == answer["steps"]
     assert len(preflight["splits"]["train"]["rendered"]) == 3
+    assert (preflight["text"]["eos"], preflight["text"]["adds_bos"]) == ("<|end|>", False)
+    assert "<|assistant|>" in preflight["text"]["template"]
 
 
 def test_the_saved_reward_model_scores_equally_by_plain_transformers(tmp_path: Path) -> None:
@@ -113,6 +115,22 @@ def test_a_second_run_makes_no_reference_forward(tmp_path: Path, monkeypatch: py
         options = {"reference_cache": cache, "learning_rate": 1e-3 if name == "first" else 1e-4}
         folder = prepare(tmp_path / name, "dpo", max_steps=2, **options)
         assert training_run.execute(folder) == 0
+        assert (result(folder)["reference_forwards"] == 0) is (name == "second")
+
+
+def test_a_preflight_alone_says_what_a_run_would_do_and_learns_nothing(tmp_path: Path) -> None:
+    folder = prepare(tmp_path, "dpo", max_length=120)
+    assert training_run.main([str(folder), "--preflight"]) == 0
+    alone = json.loads((folder / "preflight.json").read_text())
+    assert not (folder / "result.json").exists()
+    assert not (folder / "checkpoints").exists()
+    assert training_run.main([str(folder)]) == 0
+    whole = json.loads((folder / "preflight.json").read_text())
+    assert {**alone, "estimate": None} == {**whole, "estimate": None}
+    (folder / "result.json").unlink()
+    (folder / "run.json").write_text("{")
+    assert training_run.main([str(folder), "--preflight"]) == 1
+    assert "not valid JSON" in result(folder)["error"]
 
 
 def test_another_reference_model_is_used(tmp_path: Path) -> None:
@@ -196,9 +214,11 @@ def test_a_folder_that_is_not_there_is_an_error() -> None:
 
 @pytest.mark.slow
 @pytest.mark.faults
-@pytest.mark.parametrize(("objective", "kill_points"), [("bt", (0.0, 0.4, 0.8, 1.0)), ("dpo", (0.2, 0.6))])
+@pytest.mark.parametrize(
+    ("objective", "kill_points"), [("bt", [n / 10 for n in range(10)]), ("dpo", [n / 10 + 0.05 for n in range(10)])]
+)
 def test_a_run_killed_at_any_moment_ends_bitwise_as_one_that_was_not(
-    tmp_path: Path, objective: str, kill_points: tuple[float, ...]
+    tmp_path: Path, objective: str, kill_points: list[float]
 ) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -191,11 +192,11 @@ def test_a_supervisor_that_lost_its_job_ends_its_process_and_leaves_no_trace(set
 
 def test_a_stale_process_is_ended_before_another_writes_the_same_folder(settings: Any) -> None:
     from training.child import Child
-    from training.supervisor import TRAIN
+    from training.supervisor import train_command
 
     run = new_run(settings, epochs=8)
     services.write_run_file(run)
-    with Child([*TRAIN, str(run.folder)], lock=run.folder / "lock", log=run.folder / "log.txt") as stale:
+    with Child([*train_command(), str(run.folder)], lock=run.folder / "lock", log=run.folder / "log.txt") as stale:
         wait_for(lambda: child_pid(run))
         jobs.run(run.job_id)
         assert stale.wait(0) == -signal.SIGKILL
@@ -227,3 +228,27 @@ def test_the_small_base_model_is_made_when_a_run_wants_it(settings: Any, monkeyp
     small.refresh_from_db()
     assert small.state == RunState.FINISHED, small.error
     assert (settings.MODELS_DIR / "tiebreak-small" / "model.safetensors").is_file()
+
+
+def test_a_workers_memory_is_flat_over_twenty_runs(settings: Any) -> None:
+    first = new_run(settings, max_steps=1)
+    sizes = []
+    for number in range(20):
+        again = services.start_run(
+            first.version, "bt", first.base_model, QUICK | {"max_steps": 1, "seed": number}, None
+        )
+        jobs.run(again.job_id)
+        assert Run.objects.get(pk=again.pk).state == RunState.FINISHED
+        gc.collect()
+        sizes.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
+    assert max(sizes[3:]) - sizes[2] < 8 * 2**20, sizes
+
+
+def test_a_run_in_two_processes_leaves_what_one_leaves(settings: Any) -> None:
+    settings.TRAIN_PROCESSES = 2
+    run = new_run(settings, max_steps=2, tuning="lora")
+    jobs.run(run.job_id)
+    run.refresh_from_db()
+    assert (run.state, run.error, run.step) == (RunState.FINISHED, "", 2)
+    assert run.preflight["processes"] == 2
+    assert "adapter/adapter_model.safetensors" in {file["path"] for file in TrainedModel.objects.get(run=run).files}

@@ -5,13 +5,15 @@ group's prefix and the earlier tokens of its own completion, nothing else:
 
     allowed(q, k)  =  group[q] = group[k]  and  k <= q  and  (branch[k] = 0 or branch[k] = branch[q])
 
-with branch 0 for the prefix and 1, 2, ... for the completions. Three implementations of that one rule: `segments`
-(a scaled-dot-product call per piece, no work wasted; the CPU's), `flex` (block-sparse, CUDA's) and `dense` (one masked
-call, for any device). They are registered with transformers, so that the model's own code runs unchanged.
+with branch 0 for the prefix and 1, 2, ... for the completions. Four implementations of that one rule: `segments`
+(a scaled-dot-product call per piece, no work wasted; the CPU's), `varlen` (all pieces in one flash-attention call;
+CUDA's in bf16), `flex` (block-sparse; CUDA's in fp32) and `dense` (one masked call, for any device). They are
+registered with transformers, so that the model's own code runs unchanged.
 """
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import accumulate
 from typing import Any, Literal
 
 import torch
@@ -20,7 +22,22 @@ from torch.nn.functional import scaled_dot_product_attention
 
 NAME = "tiebreak_tree"
 
-Implementation = Literal["segments", "dense", "flex"]
+Implementation = Literal["segments", "dense", "flex", "varlen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """The pieces of a pack as N sequences of their own: each completion's keys are its prefix and itself.
+
+    `key` [Tk] are positions in the pack; `starts_q` and `starts_k` [N + 1] say where each sequence's queries and keys
+    begin; causal attention aligns both at their ends.
+    """
+
+    key: Tensor
+    starts_q: Tensor
+    starts_k: Tensor
+    longest_q: int
+    longest_k: int
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,27 @@ class Tree:
         return create_block_mask(rule, None, None, total, total, device=str(self.device))
 
     @cached_property
+    def sequences(self) -> Sequences:
+        """For `varlen`."""
+        keys: list[int] = []
+        queries, seen = [], []
+        start = 0
+        for prefix, parts in self.groups:
+            shared = range(start, start + prefix)
+            for branch, length in enumerate((prefix, *parts)):
+                if length:
+                    own = range(start, start + length)
+                    keys += (*shared, *own) if branch else own
+                    queries.append(length)
+                    seen.append(length + (prefix if branch else 0))
+                start += length
+        starts = [
+            torch.tensor([0, *accumulate(each)], dtype=torch.int32, device=self.device) for each in (queries, seen)
+        ]
+        key = torch.tensor(keys, dtype=torch.long, device=self.device)
+        return Sequences(key, starts[0], starts[1], max(queries), max(seen))
+
+    @cached_property
     def branch_masks(self) -> dict[tuple[int, int], Tensor]:
         """For `segments`: additive masks [C, P + C], causal and aligned to the bottom right, by (P, C)."""
         shapes = {(prefix, part) for prefix, parts in self.groups for part in parts if prefix}
@@ -100,6 +138,11 @@ def tree_attention(
     if tree is None:
         raise ValueError("Packed attention needs the tree of its pack.")
     del module, attention_mask, dropout, kwargs  # the tree is the mask; dropout is off while preferences are learned
+    if torch.is_autocast_enabled(query.device.type):  # rotary embeddings leave queries and keys in another type
+        kind = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(kind), key.to(kind), value.to(kind)
+    if tree.implementation == "varlen":
+        return _varlen(query, key, value, tree.sequences, scaling), None
     if tree.implementation == "flex":
         return _flex(query, key, value, tree, scaling).transpose(1, 2), None
     repeats = query.shape[1] // key.shape[1]
@@ -133,6 +176,47 @@ def _segments(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scaling: fl
             )
         place += 1 + len(parts)
     return torch.cat(outputs, dim=2)
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, scaling: float | None) -> Tensor:
+    """[1, T, H, D] from [1, H, T, D]."""
+    # [T, H, D] each; the keys of a prefix come once for itself and once for each completion
+    queries, keys, values = (tensor.squeeze(0).transpose(0, 1) for tensor in (query, key, value))
+    keys, values = keys.index_select(0, sequences.key), values.index_select(0, sequences.key)
+    call = _flash if query.is_cuda else _one_by_one
+    return call(queries.contiguous(), keys, values, sequences, scaling).unsqueeze(0)
+
+
+def _flash(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, scaling: float | None) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    answer: Tensor = varlen_attn(  # type: ignore[assignment]
+        query,
+        key,
+        value,
+        sequences.starts_q,
+        sequences.starts_k,
+        sequences.longest_q,
+        sequences.longest_k,
+        scale=scaling,
+        window_size=(-1, 0),
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    return answer
+
+
+def _one_by_one(query: Tensor, key: Tensor, value: Tensor, sequences: Sequences, scaling: float | None) -> Tensor:
+    """What the flash kernel computes, where there is none: [Tq, H, D] of N sequences, aligned at their ends."""
+    lengths = [starts.diff().tolist() for starts in (sequences.starts_q, sequences.starts_k)]
+    repeats = query.shape[1] // key.shape[1]
+    pieces = (torch.split(query, lengths[0]), torch.split(key, lengths[1]), torch.split(value, lengths[1]))
+    outputs = []
+    for q, k, v in zip(*pieces, strict=True):
+        mask = _bottom_right(len(k) - len(q), len(q), q.device).to(q.dtype)
+        # [H, length, D] each
+        q, k, v = q.transpose(0, 1), *(one.repeat_interleave(repeats, dim=1).transpose(0, 1) for one in (k, v))
+        outputs.append(scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling).transpose(0, 1))
+    return torch.cat(outputs)
 
 
 def _flex(query: Tensor, key: Tensor, value: Tensor, tree: Tree, scaling: float | None) -> Tensor:

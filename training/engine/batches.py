@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from training.engine.config import Order
 from training.engine.errors import RunError
 from training.engine.tokens import TokenGroup
 
@@ -52,20 +53,36 @@ def mismatched(groups: Sequence[TokenGroup], spare: Sequence[TokenGroup], max_le
     return partners[::-1]
 
 
+def ease(group: TokenGroup) -> float:
+    """How plain a group's labels are: the widest gap of its preferences, each times how sure it is (0 for a tie)."""
+    return max((edge.gap * abs(2 * edge.probability - 1) for edge in group.preferences), default=0.0)
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Batches of every epoch; batch `n` of an epoch depends on the seed, the epoch and the data only."""
+    """Batches of every epoch; batch `n` of an epoch depends on the seed, the epoch and the data only.
+
+    The order is drawn; `easy-first` then sorts it by `ease`, equals staying as drawn (Curri-DPO, arXiv:2403.07230).
+    Raises RunError for `easy-first` where all groups are equally plain.
+    """
 
     groups: Sequence[TokenGroup]
     budget: int
     accumulation: int
     seed: int
     padded: bool
+    order: Order = "shuffled"
+
+    def __post_init__(self) -> None:
+        if self.order == "easy-first" and len({ease(group) for group in self.groups}) < 2:
+            raise RunError("The data do not say how far apart completions are; choose the order shuffled.")
 
     def epoch(self, number: int) -> list[list[list[int]]]:
         """Steps of an epoch; each is a list of micro-batches, each a list of group indices."""
-        order = np.random.default_rng([self.seed, number]).permutation(len(self.groups))
-        batches = fill([int(index) for index in order], self.groups, self.budget, padded=self.padded)
+        order = [int(index) for index in np.random.default_rng([self.seed, number]).permutation(len(self.groups))]
+        if self.order == "easy-first":
+            order.sort(key=lambda index: -ease(self.groups[index]))
+        batches = fill(order, self.groups, self.budget, padded=self.padded)
         return [batches[at : at + self.accumulation] for at in range(0, len(batches), self.accumulation)]
 
     def lengths(self, epochs: int) -> list[int]:

@@ -23,10 +23,12 @@ from training.objectives.type_weights import parse_type_weights
 # Fields that change how a run is watched or stored but not the weights it ends with.
 # Models and data are told apart by their content instead of their place.
 _WEIGHTLESS = {
-    *("checkpoint_every", "evaluate_every", "reference_cache", "device", "threads"),
+    *("checkpoint_every", "evaluate_every", "reference_cache", "token_cache", "device", "threads"),
     *("reference_model", "base_model", "data"),
 }
 
+Tuning = Literal["full", "half", "lora", "dora", "qlora"]
+Order = Literal["shuffled", "easy-first"]
 Positive = Annotated[int, Field(gt=0, le=2**31 - 1)]
 
 
@@ -79,14 +81,19 @@ class RunConfig(_Strict):
     weight_decay: float = Field(0.0, ge=0, le=10)
     max_grad_norm: float = Field(1.0, gt=0, le=1e6)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    tuning: Tuning = "full"
+    lora_rank: int = Field(16, gt=0, le=4096)
+    lora_alpha: float = Field(32.0, gt=0, le=1e6)
+    order: Order = "shuffled"
     seed: int = Field(0, ge=0, lt=2**31)
     checkpoint_every: Positive = 50
     evaluate_every: Positive | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    attention: Literal["auto", "segments", "dense", "flex", "padded"] = "auto"
+    attention: Literal["auto", "segments", "dense", "flex", "varlen", "padded"] = "auto"
     threads: Positive | None = None
     reference_cache: str | None = None
+    token_cache: str | None = None
 
     @field_validator("objective")
     @classmethod
@@ -126,6 +133,10 @@ class RunConfig(_Strict):
             raise ValueError(f"{self.objective} reads a second shape in data.beside: {shapes}")
         if "segments" in self.taught.needs:
             parse_type_weights(self.objective_options.type_weights)
+        if self.tuning in {"lora", "dora", "qlora"} and {"rewards", "segments"} & self.taught.needs == {"rewards"}:
+            raise ValueError(
+                f"{self.objective} trains a gate, which adapters leave out; choose the tuning full or half"
+            )
         if self.reference_model is not None and "ref_logps" not in self.taught.needs:
             raise ValueError(f"reference_model is not read by the objective {self.objective}")
         return self

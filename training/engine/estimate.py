@@ -16,19 +16,21 @@ _SIZE = 384
 def estimate(model: "PreTrainedModel", tokens: int, tokens_per_batch: int, vocabulary: int) -> dict[str, Any]:
     """Rough seconds and bytes of training on `tokens` tokens.
 
-    Time: 6 operations per parameter and token (forward 2, backward 4) over the measured speed of a matrix product
-    × 0.4. Memory: 16 bytes per parameter (float32 weights, gradients, two moments), plus about 18 hidden-size floats
-    per layer and token of a batch, plus logits.
+    Time: 4 operations per parameter and token (forward, and backward to the inputs) and 2 more for those that learn,
+    over the measured speed of a matrix product × 0.4. Memory: 4 bytes per parameter and 12 more for those that learn
+    (gradient, two moments), plus about 18 hidden-size floats per layer and token of a batch, plus logits.
     """
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     config = model.config
     layers, width = config.num_hidden_layers, config.hidden_size
     activations = tokens_per_batch * (18 * layers * width + vocabulary) * 4
     speed = matmul_speed(model.device)
     return {
         "parameters": parameters,
-        "seconds": 6.0 * parameters * tokens / (speed * _EFFICIENCY),
-        "memory_bytes": 16 * parameters + activations,
+        "trained": trained,
+        "seconds": (4.0 * parameters + 2.0 * trained) * tokens / (speed * _EFFICIENCY),
+        "memory_bytes": 4 * parameters + 12 * trained + activations,
     }
 
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,6 +39,8 @@ _CODE_SUFFIXES = {
     ".msgpack",
     ".py",
 }
+# what transformers' trainers leave beside a model; nothing here ever opens it
+_LEFT_ALONE = "training_args.bin"
 _PAD = "<|pad|>"
 
 
@@ -46,20 +48,27 @@ def check_folder(folder: Path) -> dict[str, Any]:
     """The folder's `config.json`, if the folder is safe to load.
 
     Raises RunError for a folder that is missing, holds files that could run code, asks for code of its own
-    (`auto_map`), has no safetensors weights, or is of an architecture that is not on the list.
+    (`auto_map`), has no safetensors weights or quantised ones, holds adapters alone, or is of an architecture that is
+    not on the list.
     """
     if not folder.is_dir():
         raise RunError(f"There is no model folder {folder}.")
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _CODE_SUFFIXES:
+        if path.suffix.lower() in _CODE_SUFFIXES and path != folder / _LEFT_ALONE:
             raise RunError(f"The model folder holds {path.name}: only safetensors and JSON are loaded.")
         if path.suffix == ".json":
             _check_json(path)
+    if (folder / "adapter_config.json").exists():
+        raise RunError(
+            f"The folder {folder} holds adapters and no whole model; merge them into their base model first."
+        )
     config = _read_json(folder / "config.json")
     architecture = config.get("model_type")
     if architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise RunError(f"The architecture {architecture!r} is not supported; supported are {known}.")
+    if config.get("quantization_config"):
+        raise RunError("This model is stored quantised and cannot be trained on; choose its unquantised form.")
     if not list(folder.glob("*.safetensors")):
         raise RunError(f"The model folder {folder} holds no safetensors weights.")
     return config
@@ -117,13 +126,20 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
 
 
 def load_model(
-    folder: Path, head: Head, *, packed: bool, device: torch.device, seed: int = 0, heads: int = 1
+    folder: Path,
+    head: Head,
+    *,
+    packed: bool,
+    device: torch.device,
+    seed: int = 0,
+    heads: int = 1,
+    how: Mapping[str, Any] | None = None,
 ) -> "PreTrainedModel":
     """A model in float32, in evaluation mode, on `device`.
 
     `head` is `policy` (language-model head) or `reward` (`heads` scores; drawn from `seed` where the folder has none).
     Evaluation mode is meant: preferences are learned without dropout, so that a reference and a policy with equal
-    weights give equal numbers.
+    weights give equal numbers. `how` are more arguments for transformers (`tuning.quantisation`).
     Raises RunError where the folder is refused or does not fit.
     """
     from safetensors import SafetensorError
@@ -145,6 +161,7 @@ def load_model(
             attn_implementation=attention.NAME if packed else "sdpa",
             output_loading_info=True,
             **({"num_labels": heads} if head == "reward" else {}),
+            **(how or {}),
         )
     except (ValueError, OSError, RuntimeError, KeyError, SafetensorError) as error:
         raise RunError(f"The model in {folder} cannot be loaded: {error}.") from error
@@ -153,7 +170,7 @@ def load_model(
         raise RunError(f"The model in {folder} lacks weights that its configuration names, such as {missing[0]}.")
     if head == "reward" and raw.get("gate"):
         restore(model, folder, raw["gate"])
-    loaded: PreTrainedModel = model.to(device).eval()
+    loaded: PreTrainedModel = model.eval() if how else model.to(device).eval()
     return loaded
 
 

@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,16 @@ from torch import Tensor
 
 from training.engine import checkpoint as checkpoints
 from training.engine import params
-from training.engine.batches import Plan, fill
+from training.engine.batches import fill
 from training.engine.checkpoint import Checkpoint
 from training.engine.config import RunConfig
 from training.engine.errors import CancelledError, RunError
 from training.engine.forward import Outputs, run_model
 from training.engine.pack import Batch, by_completion, make_batch
 from training.engine.pack import Path as AttentionPath
+from training.engine.preflight import make_plan
 from training.engine.progress import Progress, Stop
+from training.engine.team import ALONE, Team
 from training.engine.tokens import TokenGroup
 from training.objectives.catalogue import Objective
 from training.objectives.registry import FUNCTIONS
@@ -46,6 +49,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.groups)
 
+    @cached_property
+    def costs(self) -> list[int]:
+        """Tokens of each group."""
+        return [group.packed_tokens for group in self.groups]
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -68,6 +76,7 @@ class Learner:
     objective: Objective
     config: RunConfig
     path: AttentionPath
+    team: Team = ALONE
 
     def loss(self, split: Split, indices: Sequence[int], overview: Overview | None = None) -> tuple[Batch, Loss]:
         """Forward of some groups of a split; `overview` as that method gives it for the whole step."""
@@ -114,15 +123,17 @@ class Learner:
         the mean log-ratio over all of them, however they are cut into batches."""
         if split.mismatched is None:
             return None
-        total, count = torch.zeros((), device=self.model.device), 0
+        total, count = 0.0, 0
         groups, budget = split.mismatched.groups, self.config.tokens_per_batch
-        for part in fill(indices, groups, budget, padded=self.path == "padded"):
+        mine = self.team.share(indices, split.mismatched.costs)
+        for part in fill(mine, groups, budget, padded=self.path == "padded"):
             _, outputs, references = self.forward(split.mismatched, part)
             assert outputs.logps is not None
             assert references is not None
-            total += (outputs.logps - references).sum()
+            total += float((outputs.logps - references).sum())
             count += len(references)
-        return total / max(1, count)
+        totals, counts = zip(*self.team.gather((total, count)), strict=True)
+        return torch.tensor(sum(totals) / max(1, sum(counts)), device=self.model.device)
 
     def forward(self, split: Split, indices: Sequence[int]) -> tuple[Batch, Outputs, Tensor | None]:
         """What the model says of some groups, and their reference log-probabilities [R] where there are any."""
@@ -183,6 +194,14 @@ class Tally:
         self.edges += len(edges.left)
         self.tokens += batch.tokens
 
+    def together(self, team: Team) -> "Tally":
+        """The sums over all processes."""
+        whole = Tally()
+        for part in team.gather(self):
+            for name in (one.name for one in fields(Tally)):
+                setattr(whole, name, getattr(whole, name) + getattr(part, name))
+        return whole
+
     def means(self) -> dict[str, float]:
         """Loss; and accuracy, margin and rewards where there are preferences."""
         loss = {"loss": self.loss / self.weight if self.weight else 0.0}
@@ -217,13 +236,7 @@ class Trainer:
     def __post_init__(self) -> None:
         config = self.learner.config
         self.optimizer = params.make_optimizer(self.learner.model, config.learning_rate, config.weight_decay)
-        self.plan = Plan(
-            self.train.groups,
-            config.tokens_per_batch,
-            config.gradient_accumulation,
-            config.seed,
-            padded=self.learner.path == "padded",
-        )
+        self.plan = make_plan(self.train.groups, config, self.learner.path)
         self.epoch_steps = self.plan.lengths(config.epochs)
         whole = sum(self.epoch_steps)
         self.total = min(whole, config.max_steps or whole)
@@ -238,7 +251,7 @@ class Trainer:
         self.progress.step, self.progress.tokens_seen = self.step, self.tokens
         self.progress.enter("training", self.progress.message)
         for epoch, micro_batches in self._remaining():
-            if self.stop.requested():
+            if self.learner.team.first(self.stop.requested()):
                 self.save()
                 raise CancelledError
             self._timed_step(epoch, micro_batches)
@@ -247,9 +260,11 @@ class Trainer:
 
     def resume(self) -> None:
         """Continue from the newest whole checkpoint of this very run; curves are cut back to it."""
-        root = self.run_dir / "checkpoints"
-        checkpoints.clear_leftovers(root)
+        root, team = self.run_dir / "checkpoints", self.learner.team
+        if team.leads:
+            checkpoints.clear_leftovers(root)
         found = checkpoints.find_latest(root, self.fingerprint)
+        team.gather(None)  # nobody writes before all have read
         self.progress.message = " ".join(found.refused)
         if found.checkpoint is not None:
             self._restore(found.checkpoint)
@@ -259,7 +274,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of the current step, if there is none yet."""
-        if self._last_saved == self.step:
+        if self._last_saved == self.step or not self.learner.team.leads:
             return
         parts = {
             "weights": params.weights(self.learner.model),
@@ -305,35 +320,55 @@ class Trainer:
 
     def update(self, micro_batches: list[list[int]]) -> tuple[dict[str, float], int]:
         """One optimizer update: metrics and tokens. Out of memory halves the micro-batches and goes on."""
-        while True:
-            try:
-                tally = self._gradients(split_batches(micro_batches, self.halvings))
-                break
-            except torch.OutOfMemoryError:
-                self.optimizer.zero_grad(set_to_none=True)
-                if 2**self.halvings >= max(len(indices) for indices in micro_batches):
-                    rows = [self.train.groups[index].id for indices in micro_batches for index in indices]
-                    raise RunError("Not even one row at a time fits into memory.", rows) from None
-                self.halvings += 1
+        while (tally := self._tried(split_batches(micro_batches, self.halvings))) is None:
+            self.optimizer.zero_grad(set_to_none=True)
+            if 2**self.halvings >= max(len(indices) for indices in micro_batches):
+                raise RunError("Not even one row at a time fits into memory.", self._rows(micro_batches))
+            self.halvings += 1
         rate = self._set_rate()
         norm = self._clip(micro_batches)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return {**tally.means(), "learning_rate": rate, "grad_norm": norm}, tally.tokens
 
-    def _gradients(self, micro_batches: list[list[int]]) -> Tally:
-        """Gradients of (sum of losses / sum of weights) over the whole step, so that accumulating changes nothing."""
-        tally = Tally()
+    def _tried(self, micro_batches: list[list[int]]) -> Tally | None:
+        """Gradients of (sum of losses / sum of weights) over the whole step, so that neither accumulating nor sharing
+        changes anything; None where memory was short in any process."""
+        tally, short, fault = Tally(), False, None
         overview = self.learner.overview(self.train, [index for indices in micro_batches for index in indices])
-        for indices in micro_batches:
-            batch, loss = self.learner.loss(self.train, indices, overview)
-            _refuse_non_finite(batch, loss)
-            loss.terms.sum().backward()  # type: ignore[no-untyped-call]
-            tally.add(batch, loss)
-        for parameter in self.learner.model.parameters():
+        try:
+            tally = self._gradients(micro_batches, overview)
+        except torch.OutOfMemoryError:
+            short = True
+        except RunError as error:
+            fault = (str(error), error.rows)
+        ends = self.learner.team.gather((short, fault))
+        for _, found in ends:
+            if found is not None:
+                raise RunError(*found)
+        if any(short for short, _ in ends):
+            return None
+        tally = tally.together(self.learner.team)
+        learning = [parameter for parameter in self.learner.model.parameters() if parameter.requires_grad]
+        self.learner.team.add_gradients(learning)
+        for parameter in learning:
             if parameter.grad is not None:
                 parameter.grad /= tally.weight or 1.0
         return tally
+
+    def _gradients(self, micro_batches: list[list[int]], overview: Overview) -> Tally:
+        """Add up this process's gradients of the sum of losses."""
+        tally = Tally()
+        for indices in micro_batches:
+            if mine := self.learner.team.share(indices, self.train.costs):
+                batch, loss = self.learner.loss(self.train, mine, overview)
+                _refuse_non_finite(batch, loss)
+                loss.terms.sum().backward()  # type: ignore[no-untyped-call]
+                tally.add(batch, loss)
+        return tally
+
+    def _rows(self, micro_batches: list[list[int]]) -> list[str]:
+        return [self.train.groups[index].id for indices in micro_batches for index in indices]
 
     def _set_rate(self) -> float:
         config = self.learner.config
@@ -352,8 +387,7 @@ class Trainer:
         parameters = [p for p in self.learner.model.parameters() if p.grad is not None]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.learner.config.max_grad_norm))
         if not math.isfinite(norm):
-            rows = [self.train.groups[index].id for indices in micro_batches for index in indices]
-            raise RunError(f"The gradient of step {self.step + 1} is not finite.", rows)
+            raise RunError(f"The gradient of step {self.step + 1} is not finite.", self._rows(micro_batches))
         return norm
 
     def _at_intervals(self) -> None:
@@ -380,18 +414,20 @@ def evaluate(
 ) -> tuple[Tally, list[tuple[float, ...]]]:
     """Loss and metrics over a split, and the reward of each completion of each group, in order."""
     tally = Tally()
-    rewards: list[tuple[float, ...]] = []
-    order = range(len(split))
-    overview = learner.overview(split, order)
-    for indices in fill(order, split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"):
+    rewards: dict[int, tuple[float, ...]] = {}
+    overview = learner.overview(split, range(len(split)))
+    mine = learner.team.share(range(len(split)), split.costs)
+    for indices in fill(mine, split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"):
         with torch.inference_mode():
             batch, loss = learner.loss(split, indices, overview)
         _refuse_non_finite(batch, loss)
         tally.add(batch, loss)
         values = iter(loss.rewards.tolist())
-        rewards += [tuple(next(values) for _ in group.completions) for group in batch.groups]
+        for index, group in zip(indices, batch.groups, strict=True):
+            rewards[index] = tuple(next(values) for _ in group.completions)
         after_batch(len(rewards))
-    return tally, rewards
+    found = {index: values for part in learner.team.gather(rewards) for index, values in part.items()}
+    return tally.together(learner.team), [found[index] for index in range(len(split))]
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from training.engine.attention import Implementation, Tree
 from training.engine.records import Label
 from training.engine.tokens import TokenGroup
 
-Path = Literal["segments", "dense", "flex", "padded"]
+Path = Literal["segments", "dense", "flex", "varlen", "padded"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,13 @@ class _Index:
             self.completion += [completion] * len(sources)
         self.source += sources
         self.target += targets
+
+
+def best_path(device: torch.device, precision: str) -> Path:
+    """The implementation that suits a device: on CUDA flash attention, which knows no fp32."""
+    if device.type != "cuda":
+        return "segments"
+    return "varlen" if precision == "bf16" else "flex"
 
 
 def make_batch(groups: Sequence[TokenGroup], path: Path, device: torch.device, pad: int = 0) -> Batch:

@@ -11,7 +11,7 @@ Schedule = Literal["cosine", "linear", "constant"]
 
 
 def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over all parameters; biases and norms (fewer than two dimensions) do not decay."""
+    """AdamW over the parameters that learn; biases and norms (fewer than two dimensions) do not decay."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
@@ -52,8 +52,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """All parameters by name, shared ones once."""
-    return dict(model.named_parameters())
+    """The parameters that learn, by name, shared ones once."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def restore_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:

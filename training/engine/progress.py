@@ -20,9 +20,10 @@ _STATE_INTERVAL = 0.25  # seconds between state files of one phase
 
 
 class Progress:
-    """Writes `metrics.jsonl` and `state.json` of a run folder."""
+    """Writes `metrics.jsonl` and `state.json` of a run folder; nothing where `silent`."""
 
-    def __init__(self, run_dir: Path, device: torch.device) -> None:
+    def __init__(self, run_dir: Path, device: torch.device, *, silent: bool = False) -> None:
+        self.silent = silent
         self.run_dir = run_dir
         self.device = device
         self.phase: Phase = "loading"
@@ -34,6 +35,8 @@ class Progress:
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line per value."""
+        if self.silent:
+            return
         now = time.time()
         lines = [{"step": step, "name": name, "value": value, "time": now} for name, value in values.items()]
         with self._metrics.open("a", encoding="utf-8") as stream:
@@ -41,7 +44,7 @@ class Progress:
 
     def rewind(self, step: int) -> None:
         """Forget metrics after `step` and a torn last line, so that a resumed curve does not double."""
-        if not self._metrics.exists():
+        if self.silent or not self._metrics.exists():
             return
         kept = []
         for line in self._metrics.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -61,7 +64,7 @@ class Progress:
     def write(self, *, eta_seconds: float | None = None, force: bool = False) -> None:
         """Replace `state.json`, at most every quarter of a second unless forced."""
         now = time.monotonic()
-        if not force and now - self._written < _STATE_INTERVAL:
+        if self.silent or (not force and now - self._written < _STATE_INTERVAL):
             return
         self._written = now
         state = {
@@ -82,8 +85,8 @@ class Progress:
 class VoteProgress(Progress):
     """The training of a model that only votes: it has no curves, and the run is still before its own training."""
 
-    def __init__(self, run_dir: Path, device: torch.device, message: str) -> None:
-        super().__init__(run_dir, device)
+    def __init__(self, run_dir: Path, device: torch.device, message: str, *, silent: bool = False) -> None:
+        super().__init__(run_dir, device, silent=silent)
         self._said = message
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -110,6 +113,7 @@ class Stop:
     def __init__(self, run_dir: Path) -> None:
         self._file = run_dir / "cancel"
         self._signalled = False
+        self.deaf = False  # another process of the run listens
 
     def listen(self) -> None:
         """Take SIGTERM as a request to end after the current step."""
@@ -120,7 +124,7 @@ class Stop:
 
     def requested(self) -> bool:
         """Whether to end now."""
-        return self._signalled or self._file.exists()
+        return not self.deaf and (self._signalled or self._file.exists())
 
     def check(self) -> None:
         """Raise CancelledError if the run was asked to end."""

@@ -68,12 +68,14 @@ def _pair(row: Row, place: str, margin_scale: float) -> Group:
     strength, apart = number_of(row, "strength"), number_of(row, "margin", low=0)
     soft, weight = number_of(row, "soft_label", low=0, high=1), number_of(row, "weight", low=0)
     probability = soft if soft is not None else (0.5 if strength == 0 else 1.0)
+    gap = abs(strength or 0.0) if apart is None else apart
     edge = Preference(
         left=0,
         right=1,
         weight=1.0 if weight is None else weight,
-        margin=margin_scale * (abs(strength or 0.0) if apart is None else apart),
+        margin=margin_scale * gap,
         probability=probability,
+        gap=gap,
     )
     tie = probability == 0.5
     labels = (Label(1, 0.5 if tie else 1.0, edge.weight), Label(1 if tie else 2, 0.5 if tie else 0.0, edge.weight))
@@ -385,7 +387,8 @@ def _edges(labels: Sequence[Label], at: Sequence[float]) -> tuple[Preference, ..
     for one, other in combinations(range(len(labels)), 2):
         left, right = (one, other) if labels[one].rank <= labels[other].rank else (other, one)
         tie = labels[left].rank == labels[right].rank
-        edges.append(Preference(left, right, margin=abs(at[left] - at[right]), probability=0.5 if tie else 1.0))
+        gap, margin = abs(labels[left].gain - labels[right].gain), abs(at[left] - at[right])
+        edges.append(Preference(left, right, margin=margin, probability=0.5 if tie else 1.0, gap=gap))
     return tuple(edges)
 
 

@@ -20,7 +20,7 @@ class Preference:
     """An edge of a group: completion `left` against completion `right`.
 
     `probability` is P(left is better); `margin` is how far apart their rewards should be at least (same unit as the
-    reward, >= 0); `weight` multiplies the loss.
+    reward, >= 0); `weight` multiplies the loss; `gap` is how far apart they were said to be (>= 0, the data's unit).
     """
 
     left: int
@@ -28,6 +28,7 @@ class Preference:
     weight: float = 1.0
     margin: float = 0.0
     probability: float = 1.0
+    gap: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

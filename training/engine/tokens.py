@@ -1,19 +1,21 @@
 """Groups → token ids, with the rule for rows that are too long, and a report of what became of each row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from training.engine.errors import RunError
+from training.engine.files import sha256_json
 from training.engine.records import Group, Label, Preference
 from training.engine.render import Rendered, Renderer, encode_all, encode_placed, plain_completion
 from training.engine.segments import Segment, Segmenting, segments_of
+from training.engine.token_store import Encoded, TokenStore
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 LongRows = Literal["drop", "error", "truncate-prompt-left"]
-_SHOWN_IDS = 100
+_SHOWN_IDS, _SHOWN_ROWS = 100, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,10 @@ def tokenise(
     tokenizer: "PreTrainedTokenizerFast",
     lengths: Lengths,
     segmenting: Segmenting | None = None,
+    store: TokenStore | None = None,
 ) -> tuple[list[TokenGroup], Report]:
-    """Token ids of the groups that fit, in order, and the report. With `segmenting`, completions have segments.
+    """Token ids of the groups that fit, in order, and the report. With `segmenting`, completions have segments. What
+    `store` holds is not encoded again.
 
     Raises RunError where `long_rows` is `error` and a row is too long.
     """
@@ -110,16 +114,21 @@ def tokenise(
         if group.unusable:
             report.dropped.setdefault(group.unusable, []).append(group.id)
     groups = [group for group in groups if not group.unusable]
-    rendered = [renderer.render(group) for group in groups]
+    encoded = store.load(groups) if store else None
+    all_texts = encoded is None or segmenting is not None
+    rendered = [renderer.render(group) for group in (groups if all_texts else groups[:_SHOWN_ROWS])]
     report.rendered = _first_rows(groups, rendered)
+    if encoded is None:
+        encoded = _encode(groups, rendered, tokenizer)
+        if store:
+            store.save(groups, encoded)
     kept: list[TokenGroup] = []
-    encoded = _encoded(groups, rendered, tokenizer)
-    for (tokens, moved), group, text in zip(encoded, groups, rendered, strict=True):
-        if moved:
-            report.boundary.append(tokens.id)
-        fitted = _fit(tokens, lengths, tokenizer.bos_token_id, report)
+    for number, (group, tokens) in enumerate(zip(groups, encoded, strict=True)):
+        if tokens.moved:
+            report.boundary.append(group.id)
+        fitted = _fit(_token_group(group, tokens), lengths, tokenizer.bos_token_id, report)
         if fitted is not None and segmenting is not None:
-            fitted = _segmented(fitted, group, text, tokenizer, segmenting, report)
+            fitted = _segmented(fitted, group, rendered[number], tokenizer, segmenting, report)
         if fitted is not None:
             kept.append(fitted)
             _count(fitted, report)
@@ -127,6 +136,24 @@ def tokenise(
     if lengths.long_rows == "error" and too_long:
         raise RunError(f"{len(too_long)} rows are longer than the limit of this run.", too_long[:_SHOWN_IDS])
     return kept, report
+
+
+def _token_group(group: Group, tokens: Encoded) -> TokenGroup:
+    return TokenGroup(
+        id=group.id,
+        prompt_id=group.prompt_id,
+        source=group.source,
+        prompt=tokens.prompt,
+        completions=tokens.completions,
+        preferences=group.preferences,
+        labels=group.labels,
+    )
+
+
+def tokenizer_hash(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """Hash of all that decides what a text becomes: vocabulary and merges, template, special tokens."""
+    settings = [tokenizer.chat_template, tokenizer.special_tokens_map, adds_bos(tokenizer)]
+    return sha256_json([tokenizer.backend_tokenizer.to_str(), settings])
 
 
 def adds_bos(tokenizer: "PreTrainedTokenizerFast") -> bool:
@@ -150,9 +177,9 @@ def _one_bos(ids: list[int], tokenizer: "PreTrainedTokenizerFast", *, add: bool)
     return (bos, *ids[start:]) if start or add else tuple(ids)
 
 
-def _encoded(
+def _encode(
     groups: Sequence[Group], rendered: Sequence[Rendered], tokenizer: "PreTrainedTokenizerFast"
-) -> Iterable[tuple[TokenGroup, bool]]:
+) -> list[Encoded]:
     """Each group's tokens, and whether a tokenizer or template moved the boundary between prompt and completion.
 
     The completion is encoded with its prompt, as a reader of the whole text would. Where the prompt is then no token
@@ -161,7 +188,8 @@ def _encoded(
     prompts = encode_all(tokenizer, [text.prompt for text in rendered])
     wholes = iter(encode_all(tokenizer, [text.prompt + part for text in rendered for part in text.completions]))
     add_bos = not tokenizer.chat_template and adds_bos(tokenizer)
-    for group, text, prompt in zip(groups, rendered, prompts, strict=True):
+    encoded = []
+    for text, prompt in zip(rendered, prompts, strict=True):
         completions, moved = [], text.boundary_moved
         for part in text.completions:
             whole = next(wholes)
@@ -170,17 +198,8 @@ def _encoded(
             else:
                 moved = True
                 completions.append(tuple(encode_all(tokenizer, [part])[0]))
-        start = _one_bos(prompt, tokenizer, add=add_bos)
-        whole_group = TokenGroup(
-            id=group.id,
-            prompt_id=group.prompt_id,
-            source=group.source,
-            prompt=start,
-            completions=tuple(completions),
-            preferences=group.preferences,
-            labels=group.labels,
-        )
-        yield whole_group, moved
+        encoded.append(Encoded(_one_bos(prompt, tokenizer, add=add_bos), tuple(completions), moved))
+    return encoded
 
 
 def _fit(group: TokenGroup, lengths: Lengths, bos: int | None, report: Report) -> TokenGroup | None:
@@ -260,5 +279,5 @@ def _count(group: TokenGroup, report: Report) -> None:
 def _first_rows(groups: Sequence[Group], rendered: Sequence[Rendered]) -> list[dict[str, Any]]:
     return [
         {"id": group.id, "prompt": text.prompt, "completions": list(text.completions)}
-        for group, text in zip(groups[:3], rendered[:3], strict=True)
+        for group, text in zip(groups[:_SHOWN_ROWS], rendered[:_SHOWN_ROWS], strict=True)
     ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from training.engine.files import fsync_path
 from training.engine.loop import Learner, Split, evaluate
+from training.engine.team import ALONE, Team
 from training.engine.tokens import TokenGroup
 from training.objectives.voting import Doubted
 
@@ -18,7 +19,7 @@ Floats = NDArray[np.float64]
 Train = Callable[[Split, int], Learner]
 
 
-def strengths_by_votes(split: Split, rounds: int, train: Train, folder: Path) -> Floats:
+def strengths_by_votes(split: Split, rounds: int, train: Train, folder: Path, team: Team = ALONE) -> Floats:
     """How far the votes put the sides of each edge apart [E]: the mean of (r_left - r_right) over the rounds.
 
     In each round the prompts are halved by their id, and `train(half, number)` gives a reward model of one half that
@@ -27,16 +28,16 @@ def strengths_by_votes(split: Split, rounds: int, train: Train, folder: Path) ->
     edges = sum(len(group.preferences) for group in split.groups)
     total = np.zeros(edges)
     for number in range(2 * rounds):
-        total += _votes_of(split, number, train, folder)
+        total += _votes_of(split, number, train, folder, team)
     return total / rounds
 
 
-def _votes_of(split: Split, number: int, train: Train, folder: Path) -> Floats:
+def _votes_of(split: Split, number: int, train: Train, folder: Path, team: Team) -> Floats:
     """Votes of one reward model [E], 0 where it has seen the prompt."""
     from safetensors.numpy import load_file, save_file
 
     path = folder / f"votes-{number}.safetensors"
-    if path.exists():
+    if team.first(path.exists()):
         return np.asarray(load_file(path)["votes"], dtype=np.float64)
     sides = [_side(group.prompt_id, number // 2) == number % 2 for group in split.groups]
     seen = Split([group for group, inside in zip(split.groups, sides, strict=True) if inside])
@@ -46,11 +47,12 @@ def _votes_of(split: Split, number: int, train: Train, folder: Path) -> Floats:
     for group, inside in zip(split.groups, sides, strict=True):
         own = None if inside or not len(seen) else next(rewards)
         votes += [0.0 if own is None else own[edge.left] - own[edge.right] for edge in group.preferences]
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file({"votes": np.array(votes)}, temporary)
-    fsync_path(temporary)
-    os.replace(temporary, path)
+    if team.leads:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        save_file({"votes": np.array(votes)}, temporary)
+        fsync_path(temporary)
+        os.replace(temporary, path)
     return np.array(votes)
 
 
