@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -27,7 +28,7 @@ class Slot(Expression):
 
     def __init__(self, name: str, output_field: models.Field[Any, Any]) -> None:
         super().__init__(output_field=output_field)
-        self.name = name
+        self.name, self.write = name, _writer(output_field)
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         return "%s", [self]
@@ -78,11 +79,20 @@ class _Reader:
         return instance
 
 
+_CONVERTED = (models.JSONField, models.UUIDField, models.DateTimeField)
+"""Fields that write a number or a text in another way than it is."""
+_AS_IS = (int, str, bool, type(None))
+
+
+def _writer(field: models.Field[Any, Any]) -> Callable[[Any, BaseDatabaseWrapper], Any]:
+    """How the field's values are written for the database. Plain ones need no asking, which takes a dozen calls."""
+    if isinstance(field, _CONVERTED):
+        return field.get_db_prep_save
+    return lambda value, database: value if type(value) in _AS_IS else field.get_db_prep_save(value, database)
+
+
 def _filled(parameters: Sequence[Any], values: dict[str, Any], database: BaseDatabaseWrapper) -> list[Any]:
-    return [
-        one.output_field.get_db_prep_save(values[one.name], database) if isinstance(one, Slot) else one
-        for one in parameters
-    ]
+    return [one.write(values[one.name], database) if isinstance(one, Slot) else one for one in parameters]
 
 
 class Rows:
@@ -98,6 +108,14 @@ class Rows:
             cursor.execute(sql, _filled(parameters, values, database))
             found = cursor.fetchall()
         return reader(found) if found else []
+
+    def any(self, **values: Any) -> bool:
+        """Whether there is a row. All of them are read, since the query may be there to lock them."""
+        database = connections[DEFAULT_DB_ALIAS]
+        sql, parameters, _ = self._composed(database)
+        with database.cursor() as cursor:
+            cursor.execute(sql, _filled(parameters, values, database))
+            return bool(cursor.fetchall())
 
     def first(self, **values: Any) -> Any:
         """The first row, or None."""
@@ -126,21 +144,34 @@ class Update:
 
 
 class Insert:
-    """An INSERT of one new instance of ``model``, which gets its key. Nothing listens to these models' signals."""
+    """An INSERT of one new instance of ``model``, which gets its key. Nothing listens to these models' signals.
 
-    def __init__(self, model: type[models.Model]) -> None:
-        self._fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-        quoted = ", ".join(f'"{field.column}"' for field in self._fields)
-        holes = ", ".join("%s" for _ in self._fields)
+    ``once`` names a unique foreign key: where a row has the same already, that row is written anew but for ``kept``,
+    and the instance becomes that row.
+    """
+
+    def __init__(self, model: type[models.Model], *, once: str = "", kept: Sequence[str] = ()) -> None:
+        fields = [field for field in model._meta.concrete_fields if not field.primary_key]
+        quoted = ", ".join(f'"{field.column}"' for field in fields)
+        holes = ", ".join("%s" for _ in fields)
         table, key = model._meta.db_table, model._meta.pk
         assert key is not None
-        self._sql = f'INSERT INTO "{table}" ({quoted}) VALUES ({holes}) RETURNING "{key.column}"'  # noqa: S608 - names of our own columns
+        self._fields = [(field, _writer(field)) for field in fields]
+        self._sql = f'INSERT INTO "{table}" ({quoted}) VALUES ({holes})'  # noqa: S608 - names of our own columns
+        self._kept = [field.attname for field in fields if field.name in kept]
+        if once:
+            changed = [field.column for field in fields if field.name not in (once, *kept)]
+            anew = ", ".join(f'"{column}" = excluded."{column}"' for column in changed)
+            self._sql += f' ON CONFLICT ("{model._meta.get_field(once).column}") DO UPDATE SET {anew}'  # type: ignore[union-attr]
+        self._sql += f' RETURNING "{key.column}", "public_id"'
 
     def __call__(self, instance: M) -> M:
         database = connections[DEFAULT_DB_ALIAS]
-        values = [field.get_db_prep_save(field.pre_save(instance, True), database) for field in self._fields]
+        values = [write(field.pre_save(instance, True), database) for field, write in self._fields]
         with database.cursor() as cursor:
             cursor.execute(self._sql, values)
-            (instance.pk,) = cursor.fetchone()
+            instance.pk, public_id = cursor.fetchone()
         instance._state.adding, instance._state.db = False, database.alias
+        if UUID(str(public_id)) != instance.public_id:  # type: ignore[attr-defined]
+            instance.refresh_from_db(fields=self._kept)
         return instance

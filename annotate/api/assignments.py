@@ -205,7 +205,6 @@ class AssignmentDraft(OwnAssignments):
             version = queue.save_draft(row, **self.checked(request, DraftBody))
         except WrongState as error:
             raise LeaseLost(error.message) from error
-        row.refresh_from_db(fields=["lease_expires_at"])
         return Response({"version": version, "lease_expires": row.lease_expires_at})
 
 

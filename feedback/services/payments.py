@@ -15,7 +15,7 @@ def open_request(task: Task, instance_id: int) -> AnnotationRequest | None:
 
     An annotation that no plan asked for does not wait for the purse.
     """
-    if _asked.first(instance=instance_id) is None:
+    if not _asked.any(instance=instance_id):
         return None
     budget.lock(task)
     return _open(instance_id).select_for_update(no_key=True).first()

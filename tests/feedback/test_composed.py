@@ -99,3 +99,22 @@ def test_threads_have_statements_of_their_own(lent: tuple[Assignment, User]) -> 
     for thread in threads:
         thread.join()
     assert found == [assignment] * 12
+
+
+def test_an_insert_once_writes_the_row_that_is_there_anew_but_for_what_is_kept(lent: tuple[Assignment, User]) -> None:
+    assignment, _ = lent
+    insert = Insert(Annotation, once="assignment", kept=["public_id", "details", "recorded", "created_at"])
+    keys = {name: getattr(assignment, name) for name in ("task_id", "instance_id", "annotator_id")}
+
+    def written(answer: str, **other: Any) -> Annotation:
+        return insert(Annotation(assignment=assignment, source="human", answers={"said": answer}, **keys, **other))
+
+    first = written("this", details={"seen": 1})
+    again = written("that")
+    stored = Annotation.objects.get()
+    assert again == first == stored
+    assert (stored.answers, stored.details, stored.recorded) == ({"said": "that"}, {"seen": 1}, False)
+    for field in Annotation._meta.concrete_fields:
+        assert getattr(again, field.attname) == getattr(stored, field.attname), field.name
+    assert (stored.public_id, stored.created_at) == (first.public_id, first.created_at)
+    assert stored.updated_at > first.updated_at

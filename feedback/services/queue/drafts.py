@@ -17,7 +17,7 @@ from .lending import lease_end
 
 
 def save_draft(assignment: Assignment, *, version: int, answers: dict[str, Any], active_ms: int) -> int:
-    """Store the draft and renew the lease; returns the new version.
+    """Store the draft and renew the lease, which ``assignment`` then says; returns the new version.
 
     Raises DraftConflict when ``version`` is not the stored one, LeaseLost when the assignment is no longer lent.
     An expired assignment keeps the draft too, so that nothing typed is lost.
@@ -26,7 +26,9 @@ def save_draft(assignment: Assignment, *, version: int, answers: dict[str, Any],
     now = timezone.now()
     fields: dict[str, Any] = {"draft": answers, "draft_version": F("draft_version") + 1, "active_ms": active_ms}
     same = Assignment.objects.filter(pk=assignment.pk, draft_version=version)
-    if same.filter(state=AssignmentState.LENT).update(lease_expires_at=lease_end(assignment.task), **fields):
+    expires = lease_end(assignment.task)
+    if same.filter(state=AssignmentState.LENT).update(lease_expires_at=expires, **fields):
+        assignment.lease_expires_at = expires
         return version + 1
     if same.filter(state=AssignmentState.EXPIRED).update(ended_at=now, **fields):
         raise LeaseLost

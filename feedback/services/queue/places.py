@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from ...composed import Rows, Slot, Update, slot
@@ -54,11 +54,11 @@ def locked(task: Task, user: User) -> tuple[QueuePlace, Reader]:
     """The person's place, locked until the transaction ends: two tabs asking at once come one after the other.
 
     It has started anew if the line has. Two statements, since whoever waited for a lock sees only the locked row anew
-    in the statement that waited: not what the first tab was lent meanwhile.
+    in the statement that waited: not what the first tab was lent meanwhile. SQLite locks all with the transaction.
     """
-    if not _lock.all(user=user.pk, task=task.pk):
+    if connection.features.has_select_for_update and not _lock.any(user=user.pk, task=task.pk):
         _come([task], user)
-        _lock.all(user=user.pk, task=task.pk)
+        _lock.any(user=user.pk, task=task.pk)
     return look(task, user)
 
 
@@ -115,12 +115,19 @@ def _reader(place: Any) -> Reader:
     return reader
 
 
+_move = Update(
+    lambda: QueuePlace.objects.filter(pk=slot("key")),
+    basis=slot("basis", CharField),
+    **{name: slot(name) for name in MOVED[1:]},
+)
+
+
 def keep(place: Any) -> None:
     """Write down how far the place moved, once that is worth it."""
     basis, returned, priority, instance_id = place.stored
     near = priority == place.priority and 0 <= place.instance_id - instance_id < STRIDE
     if not near or (basis, returned) != (place.basis, place.returned):
-        place.save(update_fields=MOVED)
+        _move(key=place.pk, **{name: getattr(place, name) for name in MOVED})
 
 
 _count_done = Update(

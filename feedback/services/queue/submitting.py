@@ -13,7 +13,7 @@ from django.db.models import CharField, DateTimeField, JSONField
 from django.utils import timezone
 
 from ...answers import check_answers
-from ...composed import Insert, Rows, Update, slot
+from ...composed import Insert, Update, slot
 from ...content import Shown
 from ...exceptions import InvalidInput, LeaseLost, SubmissionReused, WrongState
 from ...models import Annotation, AnnotationState, Assignment, AssignmentState, Instance, Source
@@ -90,7 +90,8 @@ def _store(
         "state": AnnotationState.SUBMITTED,
         "withdrawn_at": None,
     }
-    return _written(assignment, fields)
+    keys = {name: getattr(assignment, name) for name in ("task_id", "instance_id", "annotator_id")}
+    return _insert(Annotation(assignment=assignment, **keys, **fields))
 
 
 _end_from = Update(
@@ -113,19 +114,5 @@ def _end(assignment: Assignment, ended: dict[str, Any]) -> None:
         raise LeaseLost
 
 
-_taken_back = Rows(lambda: Annotation.objects.filter(assignment=slot("assignment")))
-
-
-_insert = Insert(Annotation)
-
-
-def _written(assignment: Assignment, fields: dict[str, Any]) -> Annotation:
-    """The annotation of this assignment: the one that was taken back, written anew, or a new row."""
-    taken_back: Annotation | None = _taken_back.first(assignment=assignment.pk)
-    if taken_back:
-        for name, value in fields.items():
-            setattr(taken_back, name, value)
-        taken_back.save(update_fields=[*fields, "updated_at"])
-        return taken_back
-    keys = {name: getattr(assignment, name) for name in ("task_id", "instance_id", "annotator_id")}
-    return _insert(Annotation(assignment=assignment, **keys, **fields))
+_insert = Insert(Annotation, once="assignment", kept=["public_id", "details", "recorded", "created_at"])
+"""An annotation that was taken back is written anew."""
