@@ -29,7 +29,15 @@ BASE: Path = settings.BASE_DIR
 LANGUAGES = [code for code, _ in settings.LANGUAGES if code != settings.LANGUAGE_CODE]
 # what a person meets who only annotates; the control room stays English (annotate.middleware.own_language)
 TEMPLATES = (
-    *("*.html", "annotate/**/*.html", "account/*.html", "mfa/**/*.html", "allauth/**/*.html", "errors/*.html"),
+    *(
+        "*.html",
+        "annotate/**/*.html",
+        "annotate/*.jinja",
+        "account/*.html",
+        "mfa/**/*.html",
+        "allauth/**/*.html",
+        "errors/*.html",
+    ),
     *(
         "instances/thread.html",
         "instances/_comments.html",
@@ -37,6 +45,7 @@ TEMPLATES = (
         "tokens/login_link.html",
         "projects/projects.html",
         "components/*.html",
+        "components/*.jinja",
     ),
 )
 OF_THE_CONTROL_ROOM = {"_bars.html", "_budget.html", "_chart.html", "_job.html", "_rail.html", "_task_picker.html"}

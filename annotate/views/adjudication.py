@@ -161,7 +161,7 @@ def _room(row: Instance) -> dict[str, Any]:
     page = reading.page_of(shown, task.questions, draft, urls) | {"assignment": f"decision-{row.public_id}"}
     back = reverse("adjudicate", args=[task.project.public_id, row.public_id])
     return reading.texts_of(shown, task.questions) | {
-        "progress": {"done": 0, "goal": 1, "total": 1},
+        "progress": {"done": 0, "goal": 1, "more": False},
         "page": page,
         "editing": True,
         "deciding": True,

@@ -15,7 +15,6 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import UUIDField
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
-from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from rest_framework.serializers import Serializer, ValidationError
@@ -28,6 +27,7 @@ from feedback.services import labelling, queue
 from feedback.services.people import LABEL_ROLES
 
 from ..access import user_of
+from ..addresses import address
 from ..api import problems
 from ..api.bodies import DraftBody, ReasonBody, SubmissionBody
 from ..languages import said
@@ -129,7 +129,6 @@ def draft(request: HttpRequest, assignment: UUID) -> JsonResponse:
         version = queue.save_draft(row, **body)
     except WrongState as error:
         raise LeaseLost(error.message) from error  # it was submitted or handed back elsewhere: nothing to save into
-    row.refresh_from_db(fields=["lease_expires_at"])
     return JsonResponse({"version": version, "lease_expires": row.lease_expires_at})
 
 
@@ -208,7 +207,7 @@ def edit_draft(request: HttpRequest, annotation: UUID) -> JsonResponse:
 
 
 def _work_url(assignment: Assignment) -> str:
-    return reverse("work", args=[assignment.task.public_id])
+    return address("work", assignment.task.public_id)
 
 
 def labels_of(user: User | Slot, prefix: str = "") -> dict[str, Any]:

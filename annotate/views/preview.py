@@ -120,7 +120,7 @@ def _room(
     )
     draft = {"answers": {}, "version": 0, "active_ms": 0}
     context = reading.texts_of(assignment, questions) | {
-        "progress": {"done": 0, "goal": 1, "total": 1},
+        "progress": {"done": 0, "goal": 1, "more": False},
         "page": reading.page_of(assignment, questions, draft, urls),
         "preview": True,
         "answered": "answered" in request.GET,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +19,7 @@ from feedback.question_changes import carry_over
 from feedback.questions import parse_questions
 from feedback.services import labelling, media, queue
 
+from ..addresses import address
 from ..languages import needed
 from ..markdown import render
 from .spans import media_names, place_texts, placed_or_raw
@@ -49,7 +51,7 @@ def work_context(assignment: Assignment, user: User) -> dict[str, Any]:
             assignment.questions,
             draft,
             {name: _url(name, assignment) for name in ("draft", "submit", "hand-back")}
-            | {"back": _beside(task, "back"), "prepared": reverse("prepared", args=[task.public_id])},
+            | {"back": _beside(task, "back"), "prepared": address("prepared", task.public_id)},
         ),
     }
 
@@ -72,9 +74,9 @@ def edit_context(annotation: Annotation, *, from_room: bool) -> dict[str, Any]:
         "active_ms": annotation.active_ms,
     }
     urls = {
-        "draft": reverse("annotation-draft", args=[annotation.public_id]),
-        "submit": reverse("annotation-edit", args=[annotation.public_id]),
-        "next": reverse("work", args=[annotation.task.public_id]) if from_room else reverse("history"),
+        "draft": address("annotation-draft", annotation.public_id),
+        "submit": address("annotation-edit", annotation.public_id),
+        "next": address("work", annotation.task.public_id) if from_room else reverse("history"),
         "back": _beside(annotation.task, "back", annotation),
         "forward": _beside(annotation.task, "forward", annotation),
     }
@@ -117,15 +119,20 @@ def texts_of(assignment: Assignment, questions: list[dict[str, Any]]) -> dict[st
         "letters": LETTERS[: len(completions)],
         "questions": question_rows(questions, len(instance.completions)),
         "guideline": guideline_row(assignment.guideline),
-        "reasons_skip": [(code, gettext(words)) for code, words in queue.SKIP_REASONS.items()],
-        "reasons_flag": [(code, gettext(words)) for code, words in queue.FLAG_REASONS.items()],
+        "reasons_skip": partial(reason_rows, queue.SKIP_REASONS),
+        "reasons_flag": partial(reason_rows, queue.FLAG_REASONS),
     }
+
+
+def reason_rows(reasons: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The reasons of a dialog, each with its words; asked for only where the dialog is not kept already."""
+    return [(code, gettext(words)) for code, words in reasons.items()]
 
 
 def show_media(task: Task, holders: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
     """Say in each row of a message or completion which media files to show: ``kind``, ``target`` and ``index`` among
-    the media of the row, ``name`` and ``url`` (None: the task has no such file). The name counts, ``Sound 1``: a file's
-    own name may tell which model made it. ``alt`` is what the import says of it."""
+    the media of the row, ``name`` and ``url`` (None: the task has no such file, which ``gone`` says). The name counts,
+    ``Sound 1``: a file's own name may tell which model made it. ``alt`` is what the import says of it."""
     urls = {name: _media_url(task, file) for name, file in media.named_in(task, holders).items()}
     for row in rows:
         parts = row.pop("parts")
@@ -135,11 +142,12 @@ def show_media(task: Task, holders: Sequence[dict[str, Any]], rows: Sequence[dic
                 "kind": part["type"],
                 "target": row["target"],
                 "index": index,
-                "name": names[index],
+                "name": name,
                 "alt": part.get("alt", ""),
                 "url": urls.get(part["file"]),
+                "gone": "" if part["file"] in urls else gettext("%(name)s is not here any more.") % {"name": name},
             }
-            for index, part in enumerate(parts)
+            for index, (part, name) in enumerate(zip(parts, names, strict=True))
         ]
 
 
@@ -189,7 +197,7 @@ def page_of(
         "order": assignment.order,
         "questions": questions,
         "draft": draft,
-        "urls": {"next": reverse("work", args=[assignment.task.public_id])} | others | urls,
+        "urls": {"next": address("work", assignment.task.public_id)} | others | urls,
         "prepared_seconds": queue.PREPARED_SECONDS,
         "lease_seconds": assignment.task.lease_minutes * 60,
     }
@@ -197,19 +205,21 @@ def page_of(
 
 def _beside(task: Task, way: str, than: Annotation | None = None) -> str:
     query = {"way": way} | ({"than": str(than.public_id)} if than else {})
-    return f"{reverse('beside', args=[task.public_id])}?{urlencode(query)}"
+    return f"{address('beside', task.public_id)}?{urlencode(query)}"
 
 
 def _url(name: str, assignment: Assignment) -> str:
-    return reverse(name, args=[assignment.public_id])
+    return address(name, assignment.public_id)
 
 
-def turns_of(prompt: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def turns_of(prompt: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The messages by where they stand: ``system`` first; of more than MAX_TURNS the older are ``earlier``."""
     system = [row for row in prompt if row["role"] == "system"]
     turns = [row for row in prompt if row["role"] != "system"]
     shown = turns if len(turns) <= MAX_TURNS else turns[-LAST_TURNS:]
-    return {"system": system, "earlier": turns[: len(turns) - len(shown)], "shown": shown}
+    earlier = turns[: len(turns) - len(shown)]
+    words = ngettext("Show %(n)s earlier turn", "Show %(n)s earlier turns", len(earlier)) % {"n": len(earlier)}
+    return {"system": system, "earlier": earlier, "shown": shown, "show_earlier": words if earlier else ""}
 
 
 def message_row(index: int, message: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
@@ -217,7 +227,7 @@ def message_row(index: int, message: dict[str, Any], meta: dict[str, Any]) -> di
     role = str(message.get("role", ""))
     calls = [_call_row(call) for call in message.get("tool_calls", [])]
     known = {"target": -1 - index, "role": role, "name": message.get("name", ""), "calls": calls}
-    return known | {"as_written": role == "tool"} | _shown(message.get("content"), message, meta)
+    return known | _shown(message.get("content"), message, meta) | {"as_written": role == "tool"}
 
 
 def _call_row(call: dict[str, Any]) -> dict[str, Any]:
@@ -255,7 +265,8 @@ def completion_rows(
         shown = _shown(completions[index]["content"], completions[index], meta)
         words = len(shown["raw"].split())
         length = ngettext("%(n)s word", "%(n)s words", words) % {"n": words}
-        rows.append({"letter": letter, "index": index, "target": index, "words": words, "length": length, **shown})
+        side = {"letter": letter, "side": letter.lower(), "index": index, "target": index}
+        rows.append({**side, "words": words, "length": length, **shown})
     return rows
 
 
@@ -267,6 +278,8 @@ def _shown(content: Any, holder: dict[str, Any], meta: dict[str, Any]) -> dict[s
         "html": render(raw),
         "raw": raw,
         "parts": media_of(content),
+        "placed": False,
+        "as_written": False,
         "snippet": raw[:120],  # stays as it is written where the texts are placed for spans
         "crlf": "\r\n" in raw,
         "long": len(raw) > LONG,
@@ -302,5 +315,5 @@ def queue_row(row: labelling.QueueRow) -> dict[str, Any]:
         "more": row.more,
         "minutes": row.minutes,
         "unnamed": row.unnamed,
-        "start_url": reverse("work", args=[row.task.public_id]),
+        "start_url": address("work", row.task.public_id),
     }

@@ -17,7 +17,7 @@ from typing import Any
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_noop
 
 from feedback.content import media_kinds
 from feedback.models import Instance
@@ -29,6 +29,11 @@ LETTERS = "ABCDEFGHIJKL"
 SLOTS = 12
 """How many looks span types have: css/questions/span.css, js/annotating/spanpaint.js."""
 MAX_QUOTE = 160
+MEDIA_WORDS = {
+    "image": gettext_noop("Picture %(n)s"),
+    "audio": gettext_noop("Sound %(n)s"),
+    "video": gettext_noop("Video %(n)s"),
+}
 
 
 def place_texts(rows: Iterable[dict[str, Any]]) -> None:
@@ -120,8 +125,7 @@ def place_of(target: int) -> str:
 
 def media_names(kinds: Sequence[str]) -> list[str]:
     """What a page calls the media of a text, each kind counted from 1: ``Picture 1``, ``Sound 1``, ``Sound 2``."""
-    words = {"image": gettext("Picture %(n)s"), "audio": gettext("Sound %(n)s"), "video": gettext("Video %(n)s")}
-    return [words[kind] % {"n": kinds[: index + 1].count(kind)} for index, kind in enumerate(kinds)]
+    return [gettext(MEDIA_WORDS[kind]) % {"n": kinds[: index + 1].count(kind)} for index, kind in enumerate(kinds)]
 
 
 def quote(text: str, start: int, end: int) -> str:

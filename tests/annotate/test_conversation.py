@@ -37,7 +37,7 @@ def test_tool_calls_and_what_a_tool_says_are_code(cast: Cast, browser: Any) -> N
     assert "```Ulm" in call
     said = between(page, "turn-tool", "</article>")
     assert "get_weather" in said
-    assert "&quot;_clear_ night&quot;" in between(said, "<pre", "</pre>")
+    assert "&#34;_clear_ night&#34;" in between(said, "<pre", "</pre>")
     assert " hidden" not in between(said, "<pre", ">")  # a tool's words are data: as written, not as markdown
     assert " hidden" in between(said, '<div class="prose"', ">")
 

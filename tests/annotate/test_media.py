@@ -250,7 +250,7 @@ def test_the_work_page_shows_media_with_words(browser: Any, db: None) -> None:
         completions=[{"content": [{"type": "text", "text": "It meows"}, lost]}, {"content": "A dog"}],
     )
     page = browser(cast.annotator).get(f"/label/{cast.task.public_id}/").content.decode()
-    assert f'<img src="{address(cast, file)}" alt="&quot;&gt;&lt;b&gt;A cat"' in page
+    assert f'<img src="{address(cast, file)}" alt="&#34;&gt;&lt;b&gt;A cat"' in page
     assert "What is <em>this</em>?" in page
     assert "It meows" in page
     assert "Sound 1 is not here any more" in page
