@@ -21,16 +21,7 @@ from .models import Run
 
 TRAIN = ["-m", "training.run"]
 # "multi_gpu" is the launcher's word for several processes; on a machine without GPUs they share its cores
-LAUNCH = [
-    "-m",
-    "accelerate.commands.launch",
-    "--num_machines",
-    "1",
-    "--mixed_precision",
-    "no",
-    "--dynamo_backend",
-    "no",
-]
+LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--mixed_precision", "no"]
 MAKE_SMALL = [sys.executable, "-m", "training.base_model"]
 FINISHED, CANCELLED = 0, 3
 POLL_SECONDS = 1.0
