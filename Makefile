@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 RUN_EXTRA := $(if $(filter 0,$(TRAIN)),,[train])
 RUN_STAMP := $(VENV)/.installed-run$(filter 0,$(TRAIN))
 
-.PHONY: run test check bench loop lint clean
+.PHONY: run test check bench loop routing-report lint clean
 
 run: $(RUN_STAMP)
 	$(BIN)/python manage.py serve --port $(PORT) --demo
@@ -32,6 +32,10 @@ bench: $(VENV)/.installed-dev
 # make loop DATA=path/to/mtbench-human-gpt4; without DATA, the demo instances
 loop: $(VENV)/.installed-run
 	$(BIN)/python manage.py loop $(if $(DATA),--data $(DATA))
+
+# make routing-report DATA=path/to/folder-of-sets; without DATA, the simulation alone
+routing-report: $(VENV)/.installed-run$(filter 0,$(TRAIN))
+	$(BIN)/python manage.py routing_report $(if $(DATA),--data $(DATA))
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tiebreak needs Python 3.11 or newer; set PYTHON=...")'

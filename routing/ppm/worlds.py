@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from routing.ppm.logistic import sigmoid
 from routing.ppm.pool import Pool
+from routing.ppm.preference_model import Prior, sharing_of
 from routing.ppm.preparation import Evidence, verdict_features
-from routing.ppm.quality import Votes, side_of
+from routing.ppm.quality import Votes, logit, side_of
+from routing.ppm.signals import Signals
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,6 +25,7 @@ GOLD_PAIRS, SECTIONS = 6000, 4
 CLUSTER_SPREAD, TAG_RATE = 0.35, 0.08
 POSITION_NOISE = 0.6
 RIDGE = 0.02
+X_WEIGHT, TAG_WEIGHT = 0.2, 0.1
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,21 @@ def evidence_of(world: World, votes: Votes) -> Evidence:
     names = tuple(f"tag_{number}" for number in range(world.tags.shape[1]))
     judged = np.ones(len(world.gold), dtype=bool)
     return Evidence(world.judge_p, judged, world.order_consistent, votes, features, world.tags, names, world.x)
+
+
+def signals_of_world(world: World) -> Signals:
+    """What speaks for a in each pair of the world: the verdict, how sure it is, its worth by tag, and x itself."""
+    side = side_of(world.judge_p)
+    sure = logit(world.judge_p)
+    columns = [side, sure / np.sqrt(np.mean(sure**2)), side * world.order_consistent]
+    x = np.column_stack([*columns, world.x.astype(np.float64), side[:, None] * world.tags])
+    sd = np.array([0.7, 0.7, 0.4, *([X_WEIGHT] * DIM), *([TAG_WEIGHT] * world.tags.shape[1])])
+    mean = np.zeros(x.shape[1])
+    mean[0] = 0.8
+    names = ("verdict", "sureness", "consistent", *(f"x_{n}" for n in range(DIM)))
+    names += tuple(f"verdict_by_tag_{n}" for n in range(world.tags.shape[1]))
+    alone = np.arange(len(side))
+    return Signals(names, x, Prior(mean, sd, 1.0), sharing_of(alone, alone, alone))
 
 
 def with_truth(pool: Pool, world: World) -> Pool:
