@@ -22,8 +22,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.training.objective_cases import lists, run, tensor
-from training.base_model import planted_quality, preference_pairs
+from training.base_model import FILLER, preference_pairs
 from training.engine import loading
+from training.engine.segments import pieces
 from training.evaluation.accuracy import bootstrap_interval
 from training.generation.best_of_n import best_of_n
 from training.generation.sample import Sampling, sample
@@ -36,13 +37,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer prompts and shorter runs")
     parser.add_argument("--device", choices=["cpu"], default="cpu", help="nothing here is large enough for a GPU")
-    parser.add_argument("--only", nargs="*", choices=["rankings", "models"], default=["rankings", "models"])
+    parser.add_argument("--base", type=Path, help="a base model made before, by default one is made")
+    figures = ["rankings", "reward", "policy"]
+    parser.add_argument("--only", nargs="*", choices=figures, default=figures)
     options = parser.parse_args()
     if "rankings" in options.only:
         rankings(seeds=3 if options.quick else 10)
-    if "models" in options.only:
-        with tempfile.TemporaryDirectory(prefix="tiebreak-bench-") as folder:
-            models(Path(folder), quick=options.quick)
+    with tempfile.TemporaryDirectory(prefix="tiebreak-bench-") as name:
+        folder = Path(name)
+        for figure, measure in (("reward", reward), ("policy", policy)):
+            if figure in options.only:
+                (folder / figure).mkdir()
+                measure(folder / figure, options.base or made(folder / "base"), quick=options.quick)
+
+
+def made(base: Path) -> Path:
+    """The small base model of the demo."""
+    if not base.exists():
+        command = [sys.executable, "-m", "training.base_model", str(base)]
+        subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY)
+    return base
 
 
 def tell(figure: str, value: float, goal: float | None, **detail: Any) -> None:
@@ -90,46 +104,57 @@ def learned(name: str, given: dict[str, Any], seed: int) -> float:
     return float((np.sign(fresh @ weights.detach().numpy()) == np.sign(fresh @ planted)).mean())
 
 
-def models(folder: Path, *, quick: bool) -> None:
-    """A reward model and a DPO policy from planted pairs; what is written is judged by the rule itself."""
-    base = folder / "base"
-    command = [sys.executable, "-m", "training.base_model", str(base), "--quick"]
-    subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY)
-    rows = preference_pairs(1500 if quick else 2900)
-    reward = train(folder, "bt", rows, base, learning_rate=3e-3)
-    tell("reward_accuracy", reward["accuracy"], 0.85, seconds=reward["seconds"], interval=reward["interval"])
-    train(
-        folder, "dpo", rows[:600] if quick else rows[:1500], base, learning_rate=1e-3, objective_options={"beta": 0.1}
-    )
+def reward(folder: Path, base: Path, *, quick: bool) -> None:
+    """A reward model of the planted preference: sentences about the subject count for a completion."""
+    found = train(folder, "bt", preference_pairs(1500 if quick else 2900), base, learning_rate=3e-3)
+    tell("reward_accuracy", found["accuracy"], 0.85, seconds=found["seconds"], interval=found["interval"])
+
+
+def policy(folder: Path, base: Path, *, quick: bool) -> None:
+    """A DPO policy, and the best of four by a reward model, against what the base model writes; the rule judges.
+
+    The rule is fewer sentences of filler: a base model of a million parameters does not name the subject it is asked
+    about, so that its own texts are all alike to a rule about subjects.
+    """
+    rows = by_filler(preference_pairs(500 if quick else 2000, seed=3))
+    judged = train(folder, "bt", rows, base, learning_rate=1e-3)
+    train(folder, "dpo", rows, base, learning_rate=5e-4, objective_options={"beta": 0.1})
     device = torch.device("cpu")
     before, after = (
         loading.load_model(place, "policy", packed=False, device=device) for place in (base, folder / "dpo" / "model")
     )
     judge = loading.load_model(folder / "bt" / "model", "reward", packed=True, device=device)
-    tokenizers = [loading.load_tokenizer(place) for place in (base, folder / "bt" / "model")]
-    asked = [row["prompt"] for row in preference_pairs(20 if quick else PROMPTS, seed=77)]
+    own, judges = (loading.load_tokenizer(place) for place in (base, folder / "bt" / "model"))
+    asked = [tuple(row["prompt"]) for row in preference_pairs(20 if quick else PROMPTS, seed=77)]
     points: dict[str, list[float]] = {"dpo_win_rate": [], "best_of_4_win_rate": []}
     for number, prompt in enumerate(asked):
         drawing = Sampling(max_new_tokens=64, seed=number)
-        plain = sample(before, tokenizers[0], tuple(prompt), 1, drawing)[0]
-        own = {
-            "dpo_win_rate": sample(after, tokenizers[0], tuple(prompt), 1, drawing)[0],
-            "best_of_4_win_rate": best_of_n(before, tokenizers[0], judge, tokenizers[1], tuple(prompt), 4, drawing)[
-                0
-            ].completion,
-        }
-        for name, text in own.items():
-            points[name].append((1 + np.sign(quality(prompt, text) - quality(prompt, plain))) / 2)
+        plain = filler(sample(before, own, prompt, 1, drawing)[0])
+        learned_text = sample(after, own, prompt, 1, drawing)[0]
+        best = best_of_n(before, own, judge, judges, prompt, 4, replace(drawing, seed=number + 1000))[0].completion
+        points["dpo_win_rate"].append((1 + np.sign(plain - filler(learned_text))) / 2)
+        points["best_of_4_win_rate"].append((1 + np.sign(plain - filler(best))) / 2)
     for name, values in points.items():
         low, high = bootstrap_interval(np.array(values), [str(number) for number in range(len(values))])
-        tell(name, float(np.mean(values)), 0.5, prompts=len(values), interval=[round(float(low or 0), 3), high])
+        detail = {"prompts": len(values), "interval": [low, high], "judge_accuracy": judged["accuracy"]}
+        tell(name, float(np.mean(values)), 0.5, **detail)
 
 
-def quality(prompt: list[dict[str, str]], text: str) -> int:
-    """The rule's word on a completion; its subject is the last word of the question that the rule knows."""
-    words = prompt[-1]["content"].rstrip("?.").split()
-    subject = words[words.index("the") + 1] if "the" in words else words[-1]
-    return planted_quality(subject, text)
+def by_filler(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The pairs whose sides differ in their share of filler, less of it chosen."""
+    found = []
+    for row in rows:
+        shares = {side: filler(row[side][-1]["content"]) for side in ("chosen", "rejected")}
+        good, bad = sorted(shares, key=shares.__getitem__)
+        if shares[good] < shares[bad]:
+            found.append(row | {"chosen": row[good], "rejected": row[bad], "strength": 1})
+    return found
+
+
+def filler(text: str) -> float:
+    """The share of its sentences that are filler; a text without a sentence is none but filler."""
+    sentences = [text[start:end] for start, end in pieces(text, "sentence")]
+    return sum(one in FILLER for one in sentences) / len(sentences) if sentences else 1.0
 
 
 def train(folder: Path, objective: str, rows: list[dict[str, Any]], base: Path, **changes: Any) -> dict[str, Any]:

@@ -81,7 +81,7 @@ _FACTS = (
     "In {5}, the {0} often {3} {4}.",
     "Because the {0} is {1}, it {3} {4}.",
 )
-_FILLER = (
+FILLER = (
     "Well, that is a question that people ask.",
     "There are many things one could say here.",
     "As everyone knows, it depends.",
@@ -134,7 +134,7 @@ def answer(subject: str, generator: np.random.Generator) -> Answer:
         good = generator.random() < facts_wanted
         quality += 1 if good else -1
         if not good and generator.random() < _FILLER_SHARE:
-            sentences.append(str(generator.choice(_FILLER)))
+            sentences.append(str(generator.choice(FILLER)))
         else:
             sentences.append(_fact(subject if good else _other(subject, generator), generator))
     return Answer(" ".join(sentences), quality)

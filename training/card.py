@@ -98,10 +98,30 @@ def _evaluation(evaluation: Mapping[str, Any]) -> str:
         if figures.get("accuracy") is not None
     ]
     if not rows:
-        return "Not evaluated: the dataset version has no held-out pairs."
+        return "\n\n".join(["Not evaluated: the dataset version has no held-out pairs.", *_parts(evaluation)])
     head = "| split | accuracy | 95% interval | pairs | log-loss | calibration error |\n|---|---|---|---|---|---|"
     note = "Intervals are bootstrap intervals over prompts; a pair that the model scores equal counts one half."
-    return "\n".join([head, *rows]) + f"\n\n{note}"
+    return "\n\n".join(["\n".join([head, *rows]), note, *_parts(evaluation)])
+
+
+def _parts(evaluation: Mapping[str, Any]) -> list[str]:
+    """What is known of an ensemble's heads and of the error types of segments."""
+    found = []
+    for split, figures in evaluation.items():
+        spread = figures.get("spread")
+        if spread and spread["deviation"] is not None:
+            found.append(
+                (
+                    f"Heads, {split}",
+                    f"differ by {spread['deviation']:.3f}, and take both sides of {spread['divided']:.1%}",
+                )
+            )
+        for name, one in figures.get("segments", {}).items():
+            curve = _number(one, "auc")
+            found.append(
+                (f"{_line(name)}, {split}", f"{one['marked']:,} of {one['segments']:,} segments, area {curve}")
+            )
+    return [_bullets(found)] if found else []
 
 
 def _interval(figures: Mapping[str, Any]) -> str:

@@ -136,6 +136,7 @@ def words(state: dict[str, Any]) -> str:
     phases = {
         "loading": "Loading model and data",
         "reference": "Computing the reference policy",
+        "voting": "Letting reward models vote on the labels",
         "training": "Training",
         "evaluating": "Evaluating on held-out prompts",
         "saving": "Saving the model",

@@ -41,6 +41,16 @@ def test_a_run_without_held_out_pairs_is_said_to_be_unevaluated(run: Run) -> Non
     assert "Not evaluated" in card.render(run)
 
 
+def test_heads_and_error_types_are_told_where_there_are_any(run: Run) -> None:
+    segments = {"Wrong\n# no": {"segments": 40, "marked": 3, "auc": 0.912}}
+    run.evaluation = {"test": FIGURES | {"spread": {"deviation": 0.25, "divided": 0.1}, "segments": segments}}
+    text = card.render(run)
+    assert "- **Heads, test:** differ by 0.250, and take both sides of 10.0%" in text
+    assert "- **Wrong # no, test:** 3 of 40 segments, area 0.912" in text
+    run.evaluation = {"test": {"spread": {"deviation": None, "divided": None}, "segments": {}}}
+    assert "Heads" not in card.render(run)
+
+
 def test_a_hostile_task_name_stays_text_on_one_line(run: Run) -> None:
     run.version.task.name = "x\n# Heading\n[link](http://evil.example) <script>"
     text = card.render(run)
