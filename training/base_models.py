@@ -55,6 +55,12 @@ def find_base_model(project: Project, key: str, objective: Objective) -> BaseMod
     return found
 
 
+def find_folder(project: Project, key: str) -> Path | None:
+    """Where the base model of this key lies; None when there is none."""
+    found = _find(project, key)
+    return found.folder if found else None
+
+
 def _find(project: Project, key: str) -> BaseModel | None:
     # compared with what is listed: no part of a key ever becomes a path
     kind, _, name = key.partition(":")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Avg, F, Max, Min
 
-from .models import Run
+from .models import Metric, Run
 
 POINTS = 400
 GROUPS = {
@@ -14,6 +15,12 @@ GROUPS = {
     "accuracy": ("accuracy", "eval_accuracy"),
     "margin": ("margin", "eval_margin"),
     "speed": ("tokens_per_second",),
+}
+COMPARED = {
+    "loss": "Training loss",
+    "eval_loss": "Held-out loss",
+    "eval_accuracy": "Held-out accuracy",
+    "margin": "Reward margin",
 }
 WORDS = {
     "loss": "Training",
@@ -52,3 +59,20 @@ def curves(run: Run, group: str = "", points: int = POINTS) -> list[dict[str, An
             del one["band"]
     order = GROUPS.get(group, ())
     return sorted(series.values(), key=lambda one: order.index(one["metric"]) if one["metric"] in order else 99)
+
+
+def overlaid(runs: Sequence[Run], metric: str, points: int = POINTS) -> list[dict[str, Any]]:
+    """One metric of several runs, as ``curves`` gives it without bands; each series is named after its run."""
+    metrics = Metric.objects.filter(run__in=runs, name=metric)
+    last = metrics.aggregate(last=Max("step"))["last"] or 0
+    width = -(-last // points) or 1
+    rows = (
+        metrics.annotate(place=(F("step") - 1) / width)
+        .values("run", "place")
+        .annotate(at=Max("step"), mean=Avg("value"))
+        .order_by("run", "place")
+    )
+    found: dict[int, list[list[float]]] = {run.pk: [] for run in runs}
+    for row in rows:
+        found[row["run"]].append([row["at"], row["mean"]])
+    return [{"name": str(run), "metric": metric, "points": found[run.pk]} for run in runs]

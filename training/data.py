@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from feedback.exceptions import WrongState
@@ -45,6 +46,11 @@ def _beside(version: DatasetVersion, objective: Objective, held_out: DatasetVers
     if held_out is not None:
         found["test"] = _paths(held_out, shape, "test")["test"]
     return {"shape": shape, **found}
+
+
+def split_files(version: DatasetVersion, shape: str, split: str) -> list[Path]:
+    """Where the files of one shape and split lie; none when that split has no rows of the shape."""
+    return [Path(path) for path in _paths(version, shape, split)[split]] if _files(version, shape, split) else []
 
 
 def _paths(version: DatasetVersion, shape: str, needed: str) -> dict[str, list[str]]:

@@ -28,15 +28,28 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def log_tail(run: Run) -> str:
-    """The last lines of what the process printed."""
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A part of what a process printed, in whole lines where it has any; ``start`` is where it begins in the file."""
+
+    text: str
+    start: int
+
+
+def log_page(folder: Path, before: int | None = None) -> LogPage:
+    """The last lines of what the process of a folder printed, or the lines that end at the byte ``before``."""
     try:
-        with (run.folder / "log.txt").open("rb") as file:
+        with (folder / "log.txt").open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - LOG_TAIL))
-            return file.read().decode("utf-8", "replace").replace("\x00", "")
+            end = size if before is None else min(before, size)
+            start = max(0, end - LOG_TAIL)
+            file.seek(start)
+            data = file.read(end - start)
     except FileNotFoundError:
-        return ""
+        return LogPage("", 0)
+    if start and (cut := data.find(b"\n") + 1) < len(data):
+        start, data = start + cut, data[cut:]
+    return LogPage(data.decode("utf-8", "replace").replace("\x00", ""), start)
 
 
 @dataclass(frozen=True)
@@ -139,6 +152,8 @@ def words(state: dict[str, Any]) -> str:
         "voting": "Letting reward models vote on the labels",
         "training": "Training",
         "evaluating": "Evaluating on held-out prompts",
+        "generating": "Writing completions",
+        "scoring": "Scoring completions",
         "saving": "Saving the model",
         "done": "Finishing",
     }

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from feedback.models import DatasetVersion, Job, JobState, Project, User
+from feedback.models import Annotator, DatasetVersion, Job, JobState, Project, Task, User
 from feedback.models.columns import choice_field, one_of, public_id, set_exactly_in
 from feedback.models.jobs import ENDED as ENDED_JOBS
 
@@ -40,6 +40,22 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.active().filter(job__state__in=ENDED_JOBS)
 
 
+class Sweep(models.Model):
+    """Runs that differ in nothing but the settings of ``grid``: names with the values that are tried."""
+
+    public_id = public_id()
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="sweeps")
+    grid = models.JSONField()
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "-id"], name="sweep_of_project")]
+
+    def __str__(self) -> str:
+        return " × ".join(self.grid)
+
+
 class Run(models.Model):
     """One training. ``config`` holds the settings its owner chose; where files lie is worked out when it starts."""
 
@@ -56,6 +72,7 @@ class Run(models.Model):
     config = models.JSONField()
     state = choice_field(RunState, default=RunState.QUEUED)
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="runs")
+    sweep = models.ForeignKey(Sweep, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
     phase = models.CharField(max_length=24, blank=True)
     message = models.CharField(max_length=1000, blank=True)
     step = models.PositiveIntegerField(default=0)
@@ -184,3 +201,111 @@ class TrainedModel(models.Model):
     def file(self, path: str) -> dict[str, Any] | None:
         """The listed file with exactly this path; anything else, however spelled, is not there."""
         return next((file for file in self.files if file["path"] == path), None)
+
+
+class Evaluation(models.Model):
+    """How a trained model does on the rows of a dataset version's split, or of a file. Its job says how far it is.
+
+    ``wishes`` holds what was asked, ``report`` what was found (``training.evaluate``), ``read`` what became of the
+    rows.
+    """
+
+    public_id = public_id()
+    model = models.ForeignKey(TrainedModel, on_delete=models.PROTECT, related_name="evaluations")
+    version = models.ForeignKey(
+        DatasetVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="evaluations"
+    )
+    split = models.CharField(max_length=16, blank=True)
+    filename = models.CharField(max_length=255, blank=True)
+    path = models.CharField(max_length=1000, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    wishes = models.JSONField(default=dict, blank=True)
+    report = models.JSONField(default=dict, blank=True)
+    read = models.JSONField(default=dict, blank=True)
+    seconds = models.FloatField(default=0)
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="evaluation")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(version__isnull=False, filename="") | Q(version__isnull=True) & ~Q(filename=""),
+                name="evaluation_of_version_or_file",
+            )
+        ]
+        indexes = [models.Index(fields=["model", "-id"], name="evaluation_of_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.data_name}"
+
+    @property
+    def data_name(self) -> str:
+        """What it was evaluated on, in words."""
+        if self.version is None:
+            return self.filename
+        return f"{self.version.task.name} · version {self.version.number}, {self.split}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.FILES_DIR) / "evaluations" / str(self.public_id)
+
+    @property
+    def accuracy(self) -> dict[str, Any] | None:
+        """The accuracy with its interval, once there is one."""
+        return self.report if self.report.get("accuracy") is not None else None
+
+
+class Generation(models.Model):
+    """Completions that a policy wrote for the prompts of one task, as instances of another.
+
+    ``opponent`` is the base model (by key) that wrote beside it, if any. ``wishes`` holds what was asked, ``report``
+    what was found of the texts (``training.generate``) and how many instances came of them.
+    """
+
+    public_id = public_id()
+    model = models.ForeignKey(TrainedModel, on_delete=models.PROTECT, related_name="generations")
+    opponent = models.CharField(max_length=200, blank=True)
+    reward_model = models.ForeignKey(
+        TrainedModel, on_delete=models.PROTECT, null=True, blank=True, related_name="chosen_by"
+    )
+    prompts = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="generations_from")
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="generations")
+    wishes = models.JSONField()
+    report = models.JSONField(default=dict, blank=True)
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="generation")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["model", "-id"], name="generation_of_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} → {self.task}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.FILES_DIR) / "generations" / str(self.public_id)
+
+
+class Scoring(models.Model):
+    """A reward model as a judge of a task: what it scored became annotations of ``annotator``."""
+
+    public_id = public_id()
+    model = models.ForeignKey(TrainedModel, on_delete=models.PROTECT, related_name="scorings")
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="scorings")
+    annotator = models.ForeignKey(Annotator, on_delete=models.PROTECT, related_name="scorings")
+    report = models.JSONField(default=dict, blank=True)
+    job = models.OneToOneField(Job, on_delete=models.PROTECT, related_name="scoring")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["model", "-id"], name="scoring_of_model")]
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.task}"
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.FILES_DIR) / "scorings" / str(self.public_id)

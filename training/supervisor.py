@@ -10,30 +10,20 @@ from pathlib import Path
 
 from django.conf import settings
 
-from feedback.exceptions import FeedbackError
 from feedback.services.jobs import JobCancelled, JobContext
 
 from . import child, services
 from .base_models import SMALL_FOLDER
 from .child import Busy, Child
-from .ingest import Cursor, log_tail, read_json, sync_metrics, sync_state
+from .ingest import Cursor, read_json, sync_metrics, sync_state
 from .models import Run
+from .watch import CANCEL_SECONDS, CANCELLED, FINISHED, POLL_SECONDS, STARTS, TrainingFailed, manner, reason
 
 TRAIN = ["-m", "training.run"]
 # "multi_gpu" is the launcher's word for several processes; on a machine without GPUs they share its cores
 LAUNCH = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--mixed_precision", "no"]
 MAKE_SMALL = [sys.executable, "-m", "training.base_model"]
-FINISHED, CANCELLED = 0, 3
-POLL_SECONDS = 1.0
-STARTS = 3
-CANCEL_SECONDS = 8.0  # a cancel acts within ten
 SAVING_SECONDS = 120.0  # a checkpoint that is being written is worth waiting for
-
-
-class TrainingFailed(FeedbackError):
-    """The training process failed."""
-
-    code = "training-failed"
 
 
 class Supervisor:
@@ -56,10 +46,10 @@ class Supervisor:
             if self.stopping:
                 raise JobCancelled
             if code is not None and self._failed(code):
-                raise TrainingFailed(self._reason())
+                raise TrainingFailed(reason(self.run.folder))
             # killed, or told to end by somebody who was not us: go on from the last checkpoint
             saved = self._last_checkpoint()
-            self._note(f"The process ended by {_manner(code)}; it starts again from {saved or 'the beginning'}.")
+            self._note(f"The process ended by {manner(code)}; it starts again from {saved or 'the beginning'}.")
             deaths, furthest = (1, saved) if saved > furthest else (deaths + 1, furthest)
         raise TrainingFailed(
             f"The training process was ended {STARTS} times without getting further; perhaps memory is short."
@@ -123,12 +113,6 @@ class Supervisor:
         said = settings.TRAIN_PROCESSES == 1 or bool(read_json(self.run.folder / "result.json").get("error"))
         return said and 0 < code != CANCELLED
 
-    def _reason(self) -> str:
-        """Why the process failed: its own sentence, or else the last line that it printed."""
-        error = read_json(self.run.folder / "result.json").get("error")
-        lines = log_tail(self.run).strip().splitlines()
-        return str(error or (lines and lines[-1]) or "The training process ended without saying why.")
-
 
 def train_command() -> list[str]:
     """What trains a run's folder: one process, or as many as `TRAIN_PROCESSES` says (each on its GPU, if there are)."""
@@ -144,10 +128,6 @@ def free_port() -> int:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return int(found.getsockname()[1])
-
-
-def _manner(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else "a request from outside"
 
 
 def ensure_small_base_model(context: JobContext) -> Path:

@@ -11,12 +11,16 @@ from feedback.models import DatasetState, DatasetVersion, Project
 from training.base_models import base_models
 from training.objectives.catalogue import OBJECTIVES
 from training.objectives.options import OPTION_NAMES, ObjectiveOptions
+from training.sweeps import SWEPT
+
+from .fields import TextField
 
 NUMBERS = (
     *("epochs", "learning_rate", "max_length", "tokens_per_batch", "gradient_accumulation", "max_steps"),
     *("warmup_steps", "weight_decay", "max_grad_norm", "seed", "checkpoint_every", "evaluate_every"),
     *("lora_rank", "lora_alpha"),
 )
+VARIED = 3
 CHOICES = ("schedule", "long_rows", "precision", "device", "tuning", "order")
 
 
@@ -122,6 +126,18 @@ class RunForm(forms.Form):
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields |= {name: _option_field(name) for name in OPTION_NAMES}
+        for number in range(VARIED):
+            self.fields[f"vary_{number}"] = forms.ChoiceField(
+                choices=[
+                    ("", "–"),
+                    *((name, self.fields[name].label or _words(name)) for name in (*SWEPT, *OPTION_NAMES)),
+                ],
+                required=False,
+                label="Setting",
+            )
+            self.fields[f"values_{number}"] = TextField(
+                max_length=200, required=False, label="Values", help_text="With spaces between, such as 0.001 0.0003."
+            )
         versions = DatasetVersion.objects.filter(task__project=project, state=DatasetState.READY)
         self.fields["version"].queryset = versions.select_related("task").order_by("-pk")  # type: ignore[attr-defined]
         self.fields["base_model"].choices = [(base.key, base.name) for base in base_models(project)]  # type: ignore[attr-defined]
@@ -150,8 +166,47 @@ class RunForm(forms.Form):
         return [{"name": one.name, "text": one.summary, "source": one.source} for one in OBJECTIVES.values()]
 
     @property
+    def varied(self) -> list[tuple[forms.BoundField, forms.BoundField]]:
+        """The settings of a sweep, each with the field of its values."""
+        return [(self[f"vary_{number}"], self[f"values_{number}"]) for number in range(VARIED)]
+
+    @property
+    def sweeping(self) -> bool:
+        return any(field.value() or field.errors for pair in self.varied for field in pair)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        self._grid: dict[str, list[Any]] = {}
+        for number in range(VARIED):
+            name, text = cleaned.get(f"vary_{number}", ""), cleaned.get(f"values_{number}", "")
+            if name in self._grid:
+                self.add_error(f"vary_{number}", "This setting is varied already.")
+            elif name and not text:
+                self.add_error(f"values_{number}", "Say which values to try.")
+            elif text and not name:
+                self.add_error(f"vary_{number}", "Say which setting to vary.")
+            elif name:
+                self._grid[name] = self._values(name, text, f"values_{number}")
+        return cleaned
+
+    def _values(self, name: str, text: str, at: str) -> list[Any]:
+        """The values of a setting, each read as its own field reads it; what is wrong is said at the field ``at``."""
+        values = []
+        for word in text.replace(",", " ").split():
+            try:
+                values.append(self.fields[name].clean(word))
+            except forms.ValidationError as error:
+                self.add_error(at, [f"{word}: {message}" for message in error.messages])
+        return values
+
+    def grid(self) -> dict[str, list[Any]]:
+        """What a sweep varies; empty for a single run."""
+        return self._grid
+
+    @property
     def advanced(self) -> list[forms.BoundField]:
         shown = {*OPTION_NAMES, *(field.name for field in (*self.main, *self.learning))}
+        shown |= {field.name for pair in self.varied for field in pair}
         return [field for field in self if field.name not in shown]
 
     @property
@@ -168,10 +223,14 @@ class RunForm(forms.Form):
     def refuse(self, error: FeedbackError) -> None:
         """Show an error of the service at the fields it is about."""
         for path, sentence in error.errors.items():
-            name = path.removeprefix("config.").removeprefix("objective_options.")
+            name = path.removeprefix("config.").removeprefix("objective_options.").removeprefix("grid.")
             self.add_error(name if name in self.fields else None, sentence)
         if not error.errors:
             self.add_error(None, error.message)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _readers(option: str) -> list[str]:

@@ -23,6 +23,9 @@ RESULTS = {
     JobKind.FREEZE: ("dataset", "dataset"),
     JobKind.PLAN: ("plan", "plan"),
     JobKind.TRAIN: ("run", "run"),
+    JobKind.EVALUATE: ("evaluation", "evaluation"),
+    JobKind.GENERATE: ("generation", "generation"),
+    JobKind.SCORE: ("scoring", "scoring"),
     JobKind.JUDGE: ("judge", ""),
 }
 

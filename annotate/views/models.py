@@ -16,7 +16,7 @@ from training.models import TrainedModel
 from ..access import in_project
 from ..downloads import send_file
 from ..markdown import render as render_markdown
-from .training import accuracy
+from .figures import accuracy_words
 
 PAGE = 50
 
@@ -32,7 +32,7 @@ def models(request: HttpRequest, project: Project) -> HttpResponse:
     context: dict[str, Any] = {
         "project": project,
         "active": "models",
-        "rows": [{"model": model, "accuracy": accuracy(model.run)} for model in rows[:PAGE]],
+        "rows": [{"model": model, "accuracy": accuracy_words(model.run.test_accuracy)} for model in rows[:PAGE]],
         "next_url": f"?before={rows[PAGE - 1].run.number}" if len(rows) > PAGE else "",
     }
     return render(request, "models/models.html", context)
@@ -53,10 +53,18 @@ def model(request: HttpRequest, project: Project, model: UUID) -> HttpResponse:
         "active": "models",
         "model": row,
         "run": row.run,
-        "accuracy": accuracy(row.run),
+        "accuracy": accuracy_words(row.run.test_accuracy),
+        "evaluations": _evaluations(row),
+        "generations": row.generations.select_related("task", "job").order_by("-pk")[:PAGE],
+        "scorings": row.scorings.select_related("task", "job").order_by("-pk")[:PAGE],
         "card": render_markdown(row.card.partition("\n---\n")[2]),
     }
     return render(request, "models/model.html", context)
+
+
+def _evaluations(model: TrainedModel) -> list[dict[str, Any]]:
+    rows = model.evaluations.select_related("version__task", "job", "created_by").order_by("-pk")
+    return [{"evaluation": one, "accuracy": accuracy_words(one.accuracy)} for one in rows[:PAGE]]
 
 
 @require_safe

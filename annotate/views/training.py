@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -11,17 +12,18 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from feedback.exceptions import FeedbackError
+from feedback.exceptions import FeedbackError, InvalidInput
 from feedback.models import DatasetState, DatasetVersion, Project
-from training import services
+from training import comparing, services, sweeps
 from training.base_models import base_models
-from training.curves import GROUPS, curves
-from training.ingest import log_tail, words
+from training.curves import COMPARED, GROUPS, curves, overlaid
+from training.ingest import log_page, words
 from training.models import Run
 from training.objectives.catalogue import OBJECTIVES
 
 from ..access import in_project, user_of
 from ..forms.training import RunForm
+from .figures import accuracy_words, reliability_chart, slice_rows
 
 PAGE = 50
 TONES = {"running": "accent", "finished": "success", "failed": "danger"}
@@ -45,7 +47,10 @@ def training(request: HttpRequest, project: Project) -> HttpResponse:
     context = {
         "project": project,
         "active": "training",
-        "rows": [{"run": run, "tone": TONES.get(run.state), "accuracy": accuracy(run)} for run in rows[:PAGE]],
+        "rows": [
+            {"run": run, "tone": TONES.get(run.state), "accuracy": accuracy_words(run.test_accuracy)}
+            for run in rows[:PAGE]
+        ],
         "next_url": f"?before={rows[PAGE - 1].number}" if len(rows) > PAGE else "",
         "has_versions": bool(rows) or _ready_versions(project).exists(),
     }
@@ -53,20 +58,13 @@ def training(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _runs(project: Project) -> QuerySet[Run]:
-    return Run.objects.filter(project=project).select_related("version__task", "job", "base_run", "created_by", "model")
+    return Run.objects.filter(project=project).select_related(
+        "version__task", "job", "base_run", "created_by", "model", "sweep"
+    )
 
 
 def _ready_versions(project: Project) -> QuerySet[DatasetVersion]:
     return DatasetVersion.objects.filter(task__project=project, state=DatasetState.READY)
-
-
-def accuracy(run: Run) -> dict[str, Any] | None:
-    """Held-out accuracy in words, with its interval."""
-    found = run.test_accuracy
-    if found is None:
-        return None
-    interval = f"{found['low']:.2f}–{found['high']:.2f}" if found.get("low") is not None else ""
-    return {"value": f"{found['accuracy']:.3f}", "interval": interval, "pairs": found["pairs"]}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -76,15 +74,13 @@ def run_create(request: HttpRequest, project: Project) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         key = request.POST.get("key", "")[:64]
+        wishes = (data["version"], data["objective"], data["base_model"], form.config())
+        once = f"form:{key}" if key else ""
         try:
-            run = services.start_run(
-                data["version"],
-                data["objective"],
-                data["base_model"],
-                form.config(),
-                user_of(request),
-                f"form:{key}" if key else "",
-            )
+            if grid := form.grid():
+                sweep = sweeps.start_sweep(*wishes, grid, user_of(request), once)
+                return redirect("sweep", project.public_id, sweep.public_id)
+            run = services.start_run(*wishes, user_of(request), once)
             return redirect("run", project.public_id, run.public_id)
         except FeedbackError as error:
             form.refuse(error)
@@ -130,25 +126,16 @@ def _context(project: Project, run: Run) -> dict[str, Any]:
         "step_words": "Step",
         "took": eta_words(run.seconds),
         "estimated": eta_words(run.preflight.get("estimate", {}).get("seconds")),
-        "accuracy": accuracy(run),
+        "accuracy": accuracy_words(run.test_accuracy),
         "model": getattr(run, "model", None),
         "evaluation": [(name.capitalize(), figures) for name, figures in run.evaluation.items()],
-        "slices": _slices(run),
+        "slices": slice_rows(run.test_accuracy or {}),
+        "reliability": reliability_chart(run.test_accuracy or {}),
         "splits": list(run.preflight.get("splits", {}).items()),
         "rendered": run.preflight.get("splits", {}).get("train", {}).get("rendered", []),
         "left_out": left_out(run),
         "settings": sorted((name.replace("_", " "), value) for name, value in _flat(run).items()),
     }
-
-
-def _slices(run: Run) -> list[dict[str, Any]]:
-    found = run.evaluation.get("test") or run.evaluation.get("validation") or {}
-    return [
-        {"by": by.replace("_", " "), "name": name, "figures": figures}
-        for by, groups in found.get("slices", {}).items()
-        for name, figures in groups.items()
-        if figures.get("accuracy") is not None
-    ][:60]
 
 
 def left_out(run: Run) -> str:
@@ -200,8 +187,12 @@ def run_metrics(request: HttpRequest, project: Project, run: UUID) -> HttpRespon
 @require_GET
 @in_project("view")
 def run_log(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
+    """The end of the log, or the part that ends at the byte ``before``."""
     row = get_object_or_404(Run, project=project, public_id=run)
-    return render(request, "training/_log.html", {"project": project, "run": row, "log": log_tail(row)})
+    before = request.GET.get("before", "")
+    earlier = before.isdecimal() and len(before) < 16
+    page = log_page(row.folder, int(before) if earlier else None)
+    return render(request, "training/_log.html", {"project": project, "run": row, "log": page, "earlier": earlier})
 
 
 @require_POST
@@ -218,3 +209,41 @@ def run_resume(request: HttpRequest, project: Project, run: UUID) -> HttpRespons
     row = get_object_or_404(Run.objects.select_related("job", "project"), project=project, public_id=run)
     services.resume_run(row, user_of(request))
     return redirect("run", project.public_id, row.public_id)
+
+
+@require_GET
+@in_project("view")
+def runs_compare(request: HttpRequest, project: Project) -> HttpResponse:
+    """Two to eight runs beside each other, named by ``run``."""
+    services.settle(project)
+    names = request.GET.getlist("run")
+    context: dict[str, Any] = {"project": project, "active": "training"}
+    try:
+        runs = comparing.runs_named(project, names)
+    except InvalidInput as error:
+        context["refused"] = " ".join(error.errors.values())
+        return render(request, "training/compare.html", context, status=422 if names else 200)
+    query = urlencode([("run", run.public_id) for run in runs])
+    rows = [
+        {"run": run, "tone": TONES.get(run.state), "accuracy": accuracy_words(run.test_accuracy), "difference": one}
+        for run, one in zip(runs, comparing.differences(runs), strict=True)
+    ]
+    context |= {
+        "rows": rows,
+        "settings": comparing.settings_beside(runs),
+        "charts": [{"id": f"chart-{name}", "title": title, "name": name} for name, title in COMPARED.items()],
+        "query": query,
+        "step_words": "Step",
+        "active_runs": any(run.is_active for run in runs),
+    }
+    return render(request, "training/compare.html", context)
+
+
+@require_GET
+@in_project("view")
+def runs_compare_metrics(request: HttpRequest, project: Project) -> HttpResponse:
+    metric = request.GET.get("metric", "")
+    runs = comparing.runs_named(project, request.GET.getlist("run"))
+    if metric not in COMPARED:
+        raise Http404
+    return JsonResponse({"series": overlaid(runs, metric), "done": not any(run.is_active for run in runs)})

@@ -19,6 +19,9 @@ class JobKind(models.TextChoices):
     JUDGE = "judge", "Judge"
     PLAN = "plan", "Plan routing"
     TRAIN = "train", "Train"
+    EVALUATE = "evaluate", "Evaluate"
+    GENERATE = "generate", "Generate completions"
+    SCORE = "score", "Score completions"
 
 
 class JobState(models.TextChoices):
@@ -31,7 +34,10 @@ class JobState(models.TextChoices):
 
 
 ENDED = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED]
-QUEUES = {JobKind.TRAIN: "training", JobKind.JUDGE: "judge"}
+QUEUES = {
+    JobKind.JUDGE: "judge",
+    **dict.fromkeys((JobKind.TRAIN, JobKind.EVALUATE, JobKind.GENERATE, JobKind.SCORE), "training"),
+}
 
 
 class JobQuerySet(models.QuerySet["Job"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -46,7 +47,7 @@ ANNOTATION_COLUMNS = (
 
 def store_chunk(batch: ImportBatch, chunk: list[Checked], annotators: dict[tuple[str, str], int]) -> None:
     """Insert instances and what was said of them; ``annotators`` remembers keys by (source, name) between chunks."""
-    bulk.insert(Instance, INSTANCE_COLUMNS, (_instance(batch, entry.instance) for entry in chunk))
+    store_instances(batch.task, (entry.instance for entry in chunk), batch)
     told = [entry for entry in chunk if entry.said]
     if not told:
         return
@@ -61,12 +62,16 @@ def store_chunk(batch: ImportBatch, chunk: list[Checked], annotators: dict[tuple
     bulk.insert(Annotation, ANNOTATION_COLUMNS, rows)
 
 
-def _instance(batch: ImportBatch, record: ImportedInstance) -> tuple[Any, ...]:
-    task = batch.task
+def store_instances(task: Task, records: Iterable[ImportedInstance], batch: ImportBatch | None = None) -> None:
+    """Insert instances that were checked against the task. Raises IntegrityError for an id that the task has."""
+    bulk.insert(Instance, INSTANCE_COLUMNS, (_instance(task, batch, record) for record in records))
+
+
+def _instance(task: Task, batch: ImportBatch | None, record: ImportedInstance) -> tuple[Any, ...]:
     return (
         uuid4(),
         task.pk,
-        batch.pk,
+        batch.pk if batch else None,
         record.external_id,
         record.prompt,
         record.completions,

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from tests.training.frozen import freeze_rows
 from training import services
-from training.models import Metric, Run, TrainedModel
+from training.evaluations import start_evaluation
+from training.models import Evaluation, Metric, Run, TrainedModel
 
 PAIR = {"id": "p", "prompt": "Q?", "chosen": "yes", "rejected": "no"}
 FIGURES = {"accuracy": 0.75, "correct": 15.0, "pairs": 20, "low": 0.55, "high": 0.9, "log_loss": 0.5, "ece": 0.1}
@@ -49,3 +50,48 @@ def finished_run(cast: Any) -> Run:
         card="---\ntags: []\n---\n\n# The card\n",
     )
     return Run.objects.select_related("model", "job").get(pk=run.pk)
+
+
+BINS = [{"low": 0.5, "high": 0.6, "count": 9, "confidence": 0.55, "accuracy": 0.5}]
+BINS += [{"low": 0.9, "high": 1.0, "count": 11, "confidence": 0.95, "accuracy": 0.9}]
+REPORT: dict[str, Any] = {
+    **FIGURES,
+    "slices": {"source": {"human": FIGURES}, "language": {"de": FIGURES}, "tag": {"<b>code</b>": FIGURES}},
+    "mean_margin": 1.5,
+    "reliability": BINS,
+    "rows": 20,
+    "loss": 0.5,
+    "leaked_prompts": 2,
+    "benchmark": {
+        "score": None,
+        "sections": {"Chat": 0.75, "Chat hard": None, "Safety": 0.5, "Reasoning": None},
+        "subsets": {"alpacaeval-easy": FIGURES},
+        "missing": ["hep-go"],
+        "other": [],
+    },
+    "ensemble": {
+        "heads": 3,
+        "mean_sd": 0.4,
+        "unanimous": 0.8,
+        "accuracy_unanimous": 0.85,
+        "accuracy_split": 0.5,
+    },
+}
+READ = {
+    "rows": 22,
+    "kept": 20,
+    "truncated": {"count": 1, "ids": ["r1"]},
+    "dropped": [{"reason": "longer than 512 tokens", "count": 2, "ids": ["r8", "r9"]}],
+}
+
+
+def finished_evaluation(cast: Any, model: TrainedModel) -> Evaluation:
+    """An evaluation whose job has ended well."""
+    made = start_evaluation(model, version_of(cast), cast.manager)
+    type(made.job).objects.filter(pk=made.job_id).update(
+        state="succeeded", started_at=timezone.now(), ended_at=timezone.now()
+    )
+    Evaluation.objects.filter(pk=made.pk).update(report=REPORT, read=READ, seconds=1.5)
+    made.folder.mkdir(parents=True)
+    (made.folder / "scores.jsonl").write_text('{"id": "p"}\n')
+    return Evaluation.objects.select_related("job", "model").get(pk=made.pk)

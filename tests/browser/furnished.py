@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tests.annotate.trained import finished_run
+from tests.annotate.trained import finished_evaluation, finished_run
 from tests.conftest import Cast, make_user
 
 
@@ -80,4 +80,24 @@ def _imported(task: Any, owner: Any) -> Any:
 def _trained(project: Any, task: Any, owner: Any) -> dict[str, Any]:
     cast = Cast(project, task, owner, owner, owner, owner, owner, owner)
     run = finished_run(cast)
-    return {"run": run, "model": run.model, "job": run.job}
+    return {
+        "run": run,
+        "model": run.model,
+        "job": run.job,
+        "evaluation": finished_evaluation(cast, run.model),
+        **_put_to_use(cast, task, owner),
+    }
+
+
+def _put_to_use(cast: Cast, task: Any, owner: Any) -> dict[str, Any]:
+    """A sweep, completions of a policy and scores of a reward model."""
+    from tests.annotate.test_generations import policy, scored
+    from training import generations, sweeps
+
+    version = task.dataset_versions.get()
+    written = generations.start_generation(policy(cast), task, owner, task_name="Written", opponent="small")
+    return {
+        "sweep": sweeps.start_sweep(version, "bt", "small", {}, {"seed": [1, 2]}, owner),
+        "generation": written,
+        "scoring": scored(cast),
+    }

@@ -32,6 +32,8 @@ OF_A_PROJECT = (
     *("task", "task-edit", "task-questions", "questions-json", "questions-review", "task-preview", "preset", "media"),
     *("task-preview-room", "preset-room", "instance", "import", "plan-create", "plan", "judge-edit"),
     *("dataset-create", "dataset", "run", "model"),
+    *("evaluation-create", "evaluation", "generation-create", "generation", "scoring-create", "scoring"),
+    *("runs-compare", "sweep"),
     *("adjudication", "adjudicate", "adjudication-answer", "thread"),
 )
 SECRETS = ("login-link", "invitation")
@@ -67,6 +69,7 @@ NO_PAGES = {
     *("comment-add", "comment-edit", "comment-delete", "comment-resolve", "comment-reopen"),
     *("pilot-start", "plan-apply", "plan-again", "plan-preview", "judge-run", "judge-retire"),
     *("dataset-file", "run-metrics", "run-log", "run-cancel", "run-resume", "model-file", "job-part", "job-cancel"),
+    *("evaluation-scores", "runs-compare-metrics", "sweep-cancel"),
 }
 OF_ACCOUNTS = ("/account/logout/", "/account/2fa/", "/nothing/")
 STATUS = {"/account/invitation/x/": 410, "/nothing/": 404}

@@ -252,3 +252,81 @@ def test_a_run_in_two_processes_leaves_what_one_leaves(settings: Any) -> None:
     assert (run.state, run.error, run.step) == (RunState.FINISHED, "", 2)
     assert run.preflight["processes"] == 2
     assert "adapter/adapter_model.safetensors" in {file["path"] for file in TrainedModel.objects.get(run=run).files}
+
+
+def test_a_trained_model_is_evaluated_on_rows_of_a_version_with_what_is_known_of_them(settings: Any) -> None:
+    from training.evaluations import start_evaluation
+    from training.models import Evaluation
+
+    run = new_run(settings)
+    jobs.run(run.job_id)
+    run.refresh_from_db()
+    model = TrainedModel.objects.get(run=run)
+    made = start_evaluation(model, run.version, None)
+    jobs.run(made.job_id)
+    made = Evaluation.objects.select_related("job").get(pk=made.pk)
+    assert made.job.state == JobState.SUCCEEDED, made.job.error
+    assert made.report["accuracy"] == run.evaluation["test"]["accuracy"]
+    assert made.report["leaked_prompts"] == 0
+    seen = start_evaluation(model, run.version, None, split="train")
+    jobs.run(seen.job_id)
+    seen.refresh_from_db()
+    assert seen.report["leaked_prompts"] > 0
+
+
+def test_an_evaluation_that_is_cancelled_leaves_no_process(settings: Any) -> None:
+    from training.evaluations import start_evaluation
+
+    run = new_run(settings)
+    jobs.run(run.job_id)
+    made = start_evaluation(TrainedModel.objects.get(run=run), run.version, None)
+    worker = Worker(made.job_id)
+    wait_for(lambda: Job.objects.get(pk=made.job_id).state == JobState.RUNNING)
+    jobs.cancel(Job.objects.select_related("project").get(pk=made.job_id), actor=None)
+    worker.join(120)
+    made.refresh_from_db()
+    assert Job.objects.get(pk=made.job_id).state == JobState.CANCELLED
+    assert made.report == {}
+    lock = made.folder / "lock"
+    pid = json.loads(lock.read_text()).get("pid") if lock.exists() else None
+    assert pid is None or not alive(int(pid))
+
+
+def test_a_policy_writes_into_a_task_and_a_reward_model_judges_what_it_wrote(settings: Any) -> None:
+    from feedback.models import Annotation, Instance
+    from training import generations, scorings, winrates
+    from training.models import Generation, Scoring
+
+    run = new_run(settings, objective="dpo", max_steps=2)
+    jobs.run(run.job_id)
+    judging = services.start_run(run.version, "bt", run.base_model, QUICK | {"max_steps": 2}, None)
+    jobs.run(judging.job_id)
+    policy, reward = (TrainedModel.objects.select_related("run__project").get(run=one) for one in (run, judging))
+    task = run.version.task
+    for number in range(3):
+        prompt = [{"role": "user", "content": f"Question {number}?"}]
+        Instance.objects.create(
+            task=task, external_id=f"i{number}", prompt=prompt, completions=[], prompt_hash=f"{number}"
+        )
+    wishes = {"best_of": 2, "max_new_tokens": 8, "prompts": 3}
+    made = generations.start_generation(
+        policy,
+        task,
+        run.version.created_by,
+        task_name="Written",
+        opponent=run.base_model,
+        reward_model=reward,
+        wishes=wishes,
+    )
+    jobs.run(made.job_id)
+    made = Generation.objects.select_related("job", "task").get(pk=made.pk)
+    assert made.job.state == JobState.SUCCEEDED, made.job.error
+    assert made.report["instances"] + sum(made.report["left_out"].values()) == 3
+    assert made.report["instances"] == made.task.instances.count() > 0
+    scoring = scorings.start_scoring(reward, made.task, None)
+    jobs.run(scoring.job_id)
+    scoring = Scoring.objects.select_related("job").get(pk=scoring.pk)
+    assert scoring.job.state == JobState.SUCCEEDED, scoring.job.error
+    assert Annotation.objects.filter(annotator=scoring.annotator).count() == made.report["instances"]
+    (rates,) = winrates.rates(winrates.said_in(made.task))
+    assert {rates.model, rates.other} == set(generations.names_of(made))

@@ -15,7 +15,7 @@ import torch
 from training.engine.errors import CancelledError
 from training.engine.files import replace_json, replace_lines
 
-Phase = Literal["loading", "reference", "voting", "training", "evaluating", "saving", "done"]
+Phase = Literal["loading", "reference", "voting", "training", "evaluating", "generating", "scoring", "saving", "done"]
 _STATE_INTERVAL = 0.25  # seconds between state files of one phase
 
 

@@ -403,7 +403,7 @@ def _group(
     prompt = text_of(row, "prompt")
     return Group(
         id=str(row.get("id") or place),
-        prompt_id=str(row.get("prompt_id") or sha256_json(prompt)),
+        prompt_id=prompt_id_of(row),
         source=str(row.get("source") or "unknown"),
         prompt=prompt,
         completions=completions,
@@ -411,6 +411,12 @@ def _group(
         labels=labels,
         unusable=unusable,
     )
+
+
+def prompt_id_of(row: Row) -> str:
+    """What tells a row's prompt from others: its `prompt_id`, else a hash of the prompt. Raises ValueError for a row
+    without a prompt."""
+    return str(row.get("prompt_id") or sha256_json(text_of(row, "prompt")))
 
 
 _READERS: Mapping[Reader, Callable[[Row, str, float], Group]] = {

@@ -1,7 +1,7 @@
 """How often a model prefers what was preferred, exactly, with an interval over prompts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,15 @@ Floats = NDArray[np.float64]
 _ALPHA = 0.05
 _Z = 1.959963984540054
 _FEW_PAIRS = 30
+_MOST_VALUES = 40  # of one mark; the rarest are left out
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredPair:
-    """A held-out pair with a model's scores. `probability` is P(chosen better) by the labels; lengths in tokens."""
+    """A held-out pair with a model's scores. `probability` is P(chosen better) by the labels; lengths in tokens.
+
+    `marks` says what else is known of it, by name, such as `language` or `tag`: a pair may have several of a kind.
+    """
 
     id: str
     prompt_id: str
@@ -25,6 +29,7 @@ class ScoredPair:
     probability: float
     length_chosen: int
     length_rejected: int
+    marks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def points(pairs: Sequence[ScoredPair]) -> Floats:
@@ -97,6 +102,20 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def paired_difference(
+    ours: Mapping[str, float], theirs: Mapping[str, float], prompts: Mapping[str, str], *, seed: int = 0
+) -> dict[str, float | int | None]:
+    """How much more often one model is right than another on the pairs that both scored.
+
+    `ours` and `theirs` are points (1, 1/2, 0) by pair id, `prompts` the prompt of each pair. Returns `pairs`,
+    `difference` (mean of ours − theirs), `low` and `high` (95% bootstrap over prompts); None without common pairs.
+    """
+    common = sorted(ours.keys() & theirs.keys())
+    values = np.array([ours[name] - theirs[name] for name in common])
+    low, high = bootstrap_interval(values, [prompts[name] for name in common], seed=seed)
+    return {"pairs": len(common), "difference": float(values.mean()) if common else None, "low": low, "high": high}
+
+
 def length_gap(pair: ScoredPair) -> str:
     """Slice of a pair by how the two completions' lengths compare (within a fifth of the longer counts as similar)."""
     longer = max(pair.length_chosen, pair.length_rejected)
@@ -107,12 +126,18 @@ def length_gap(pair: ScoredPair) -> str:
 
 
 def slices(pairs: Sequence[ScoredPair], *, seed: int = 0) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """Accuracy by source and by length gap."""
+    """Accuracy by source, by length gap and by each mark: of a mark the 40 most frequent values."""
     by: dict[str, dict[str, list[ScoredPair]]] = {"source": {}, "length_gap": {}}
     for pair in pairs:
-        by["source"].setdefault(pair.source, []).append(pair)
-        by["length_gap"].setdefault(length_gap(pair), []).append(pair)
+        marks = {"source": (pair.source,), "length_gap": (length_gap(pair),), **pair.marks}
+        for name, values in marks.items():
+            for value in values:
+                by.setdefault(name, {}).setdefault(value, []).append(pair)
     return {
-        name: {key: accuracy(members, seed=seed) for key, members in sorted(groups.items())}
+        name: {key: accuracy(groups[key], seed=seed) for key in sorted(_most_frequent(groups))}
         for name, groups in by.items()
     }
+
+
+def _most_frequent(groups: Mapping[str, Sequence[ScoredPair]]) -> list[str]:
+    return sorted(groups, key=lambda key: (-len(groups[key]), key))[:_MOST_VALUES]

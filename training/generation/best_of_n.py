@@ -1,6 +1,6 @@
 """Best of n: draw several completions and keep the one that a reward model likes most."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,9 +53,14 @@ def score_completions(
     return score_groups(model, tokens, budget)
 
 
-def score_groups(model: "PreTrainedModel", groups: Sequence[TokenGroup], budget: int = 4096) -> list[list[float]]:
+def score_groups(
+    model: "PreTrainedModel",
+    groups: Sequence[TokenGroup],
+    budget: int = 4096,
+    after_batch: Callable[[int], None] = lambda _done: None,
+) -> list[list[float]]:
     """A reward model's scores of tokenised groups. Raises ValueError for a model that gives no score of a completion:
-    a policy, or one that reads two at once."""
+    a policy, or one that reads two at once. `after_batch` hears how many groups are done."""
     if getattr(model.config, "reads_pairs", False):
         raise ValueError("The model compares two completions that it reads at once; it cannot score one.")
     packed = model.config._attn_implementation == attention.NAME
@@ -68,6 +73,7 @@ def score_groups(model: "PreTrainedModel", groups: Sequence[TokenGroup], budget:
             raise ValueError("The model has no score head.")
         flat = iter((one_score(model, said.scores) if said.rewards is None else said.rewards).tolist())
         scores += [[next(flat) for _ in group.completions] for group in batch.groups]
+        after_batch(len(scores))
     return scores
 
 

@@ -26,6 +26,15 @@ class Sampling:
     seed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A completion's text, its number of tokens, and whether it ended by itself before the limit."""
+
+    text: str
+    tokens: int
+    ended: bool
+
+
 def sample(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerFast",
@@ -33,6 +42,17 @@ def sample(
     count: int = 1,
     sampling: Sampling | None = None,
 ) -> list[str]:
+    """The texts of `draw`."""
+    return [one.text for one in draw(model, tokenizer, prompt, count, sampling)]
+
+
+def draw(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    prompt: Text,
+    count: int = 1,
+    sampling: Sampling | None = None,
+) -> list[Drawn]:
     """`count` completions of a prompt (text or chat messages), without their end token.
 
     The same seed gives the same completions on one machine. Raises ValueError for settings out of range, or where the
@@ -46,7 +66,8 @@ def sample(
     if not ids:
         raise ValueError("The prompt has no tokens.")
     rows = sample_ids(model, ids, count, settings, tokenizer.eos_token_id)
-    return [str(tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+    most = settings.max_new_tokens
+    return [Drawn(str(tokenizer.decode(row, skip_special_tokens=True)), len(row), len(row) < most) for row in rows]
 
 
 def sample_ids(

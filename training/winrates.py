@@ -1,0 +1,121 @@
+"""Who wins in a task whose completions name their models: by people, by each judge and reward model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations, islice
+from typing import Any
+
+from feedback.content import text_of
+from feedback.models import Annotation, Source, Task
+from feedback.questions import PreferenceQuestion, Question, strength
+
+from .evaluation.winrate import Comparison, mismatch, win_rate
+from .scorings import asked_of
+
+MOST_ANNOTATIONS = 20_000
+PEOPLE = "People"
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one judge, or all people, say of two models; ``found`` as ``evaluation.winrate.win_rate`` gives it."""
+
+    who: str
+    model: str
+    other: str
+    found: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Said:
+    """Every comparison of two different models in a task, by who made it, with the instance that it is of."""
+
+    by: Mapping[str, list[tuple[int, Comparison]]]
+
+
+def said_in(task: Task) -> Said:
+    """What was said of different models' completions; the last 20,000 annotations count."""
+    asked = asked_of(task)
+    by: dict[str, list[tuple[int, Comparison]]] = {}
+    if asked is not None:
+        rows = Annotation.objects.live().filter(task=task).select_related("annotator", "instance").order_by("-pk")
+        for row in rows[:MOST_ANNOTATIONS]:
+            who = PEOPLE if row.source == Source.HUMAN else row.annotator.name
+            for one in _compared(row, asked):
+                by.setdefault(who, []).append((row.instance_id, one))
+    return Said(by)
+
+
+def _compared(row: Annotation, asked: Question) -> Iterator[Comparison]:
+    instance = row.instance
+    scores = row.details.get("scores")
+    answer = row.answers.get(asked.name) or {}
+    for a, b in islice(combinations(range(len(instance.completions)), 2), 66):
+        outcome = outcome_of(asked, answer, a, b)
+        first, second = (instance.completions[place] for place in (a, b))
+        model, other = (str(one.get("model") or "") for one in (first, second))
+        if outcome is None or not model or not other or model == other:
+            continue
+        one = Comparison(
+            instance.prompt_hash,
+            model,
+            other,
+            outcome,
+            length=len(text_of(first["content"]).split()),
+            other_length=len(text_of(second["content"]).split()),
+            reward_gap=float(scores[a] - scores[b]) if isinstance(scores, list) and len(scores) > b else None,
+        )
+        yield one if model < other else turned(one)
+
+
+def turned(one: Comparison) -> Comparison:
+    """The same comparison from the other model's side."""
+    gap = None if one.reward_gap is None else -one.reward_gap
+    return replace(
+        one,
+        model=one.other,
+        other=one.model,
+        outcome=1 - one.outcome,
+        length=one.other_length,
+        other_length=one.length,
+        reward_gap=gap,
+    )
+
+
+def outcome_of(asked: Question, answer: Mapping[str, Any], a: int, b: int) -> float | None:
+    """1 when an answer puts completion ``a`` before ``b``, 1/2 for a tie, else 0; None when it says nothing."""
+    if isinstance(asked, PreferenceQuestion):
+        value = answer.get("value")
+        signed = strength(value, asked.steps) if value in asked.values() else None
+        return None if signed is None else 0.5 - 0.5 * ((signed > 0) - (signed < 0))
+    places = {place: rank for rank, group in enumerate(answer.get("groups") or []) for place in group}
+    if a not in places or b not in places:
+        return None
+    return 0.5 - 0.5 * ((places[a] > places[b]) - (places[a] < places[b]))
+
+
+def rates(said: Said) -> list[Rates]:
+    """Win rates by who compared and by the two models, people first."""
+    found = []
+    for who in sorted(said.by, key=lambda name: (name != PEOPLE, name)):
+        pairs: dict[tuple[str, str], list[Comparison]] = {}
+        for _, one in said.by[who]:
+            pairs.setdefault((one.model, one.other), []).append(one)
+        found += [Rates(who, *models, win_rate(several)) for models, several in sorted(pairs.items())]
+    return found
+
+
+def mismatches(said: Said) -> list[dict[str, Any]]:
+    """Where each reward model and the others part: its score gap on an instance beside their preference there."""
+    found = []
+    for name, scored in said.by.items():
+        gaps = {(pk, one.model, one.other): one.reward_gap for pk, one in scored if one.reward_gap is not None}
+        for who, several in said.by.items() if gaps else ():
+            if any(one.reward_gap is not None for _, one in several):
+                continue
+            beside = [replace(one, reward_gap=gaps.get((pk, one.model, one.other))) for pk, one in several]
+            if figures := mismatch(beside):
+                found.append({"reward_model": name, "who": who, **figures})
+    return found
