@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from feedback.exceptions import FeedbackError, InvalidInput
 from feedback.models import Project, Task
 from feedback.services import budget
+from routing.features.wording import words_of
 from routing.models import Arm, PlanState, RoutingDecision, RoutingPlan
 from routing.services import applying, pilots, planning
 
@@ -195,7 +196,7 @@ def _shares(row: RoutingPlan) -> list[dict[str, Any]]:
 def _tag_bars(row: RoutingPlan) -> list[dict[str, Any]]:
     return [
         {
-            "tag": entry["tag"].replace("_", " ").replace("=", ": "),
+            "tag": words_of(entry["tag"]),
             "count": entry["count"],
             "mean": f"{100 * entry['mean']:+.1f}",
             "interval": f"{100 * entry['low']:+.1f} to {100 * entry['high']:+.1f}",

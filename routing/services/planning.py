@@ -16,6 +16,7 @@ from feedback.models import Annotator, AnnotatorKind, AuditEvent, Fidelity, Job,
 from feedback.services import jobs
 from feedback.services.budget import MICROS
 from feedback.services.jobs import JobContext
+from routing.features.wording import words_of
 from routing.ppm.allocation import budget_for_share
 from routing.ppm.curve import predicted_curve
 from routing.ppm.evaluation import Z80, Z95
@@ -322,7 +323,7 @@ def _reason(prepared: Prepared, answer: Plan, row: int) -> str:
     reason = answer.reason(row)
     if answer.arm[row] != Source.HUMAN or prepared.tag_gain is None or answer.strategy != "hyper_topk":
         return reason[:300]
-    tags = ", ".join(name for name, _ in explain(prepared.pool, prepared.tag_gain, row, 3))
+    tags = ", ".join(words_of(name) for name, _ in explain(prepared.pool, prepared.tag_gain, row, 3))
     return f"{reason} Foremost: {tags}."[:300]
 
 

@@ -12,6 +12,7 @@ from routing.features.descriptive import FLAG_NAMES, SUBJECT_NAMES, flags_of, la
 from routing.features.embedding import FORMAT_DIMS, cosine, hashed_embedding
 from routing.features.similarity import entities_of, length_adjusted, longest_common_subsequence, overlap, rouge_l
 from routing.features.table import (
+    BIN_NAMES,
     CONTINUOUS_NAMES,
     LENGTH_NAMES,
     FeatureTable,
@@ -22,6 +23,7 @@ from routing.features.table import (
     tag_names,
 )
 from routing.features.texts import PairText, tokens_of
+from routing.features.wording import words_of
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), max_size=12)
 
@@ -226,6 +228,15 @@ def test_a_value_on_an_edge_is_counted_once() -> None:
 def test_the_version_of_bins_follows_their_edges() -> None:
     one, other = fit_bins(table_of([1.0, 2.0, 3.0])), fit_bins(table_of([1.0, 2.0, 4.0]))
     assert one.version == fit_bins(table_of([1.0, 2.0, 3.0])).version != other.version
+
+
+def test_every_tag_has_words_of_its_own() -> None:
+    names = [f"{name}={level}" for name in CONTINUOUS_NAMES for level in BIN_NAMES]
+    names += [*FLAG_NAMES, *SUBJECT_NAMES]
+    words = [words_of(name) for name in names]
+    assert len(set(words)) == len(words)
+    assert all("_" not in one and "=" not in one and "rouge" not in one for one in words)
+    assert words_of("my_column=x") == "my column: x"
 
 
 def test_an_empty_pool_has_tags_of_no_rows() -> None:
