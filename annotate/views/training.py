@@ -242,8 +242,10 @@ def runs_compare(request: HttpRequest, project: Project) -> HttpResponse:
 @require_GET
 @in_project("view")
 def runs_compare_metrics(request: HttpRequest, project: Project) -> HttpResponse:
-    metric = request.GET.get("metric", "")
-    runs = comparing.runs_named(project, request.GET.getlist("run"))
+    metric, names = request.GET.get("metric", ""), request.GET.getlist("run")
+    if not names:
+        return JsonResponse({"series": [], "done": True})
+    runs = comparing.runs_named(project, names)
     if metric not in COMPARED:
         raise Http404
     return JsonResponse({"series": overlaid(runs, metric), "done": not any(run.is_active for run in runs)})
