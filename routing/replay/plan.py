@@ -29,7 +29,7 @@ class ReplayPlan:
         """The share of the instances that a label was bought of."""
         return float(self.bought.mean())
 
-    def lines(self, ids: tuple[str, ...]) -> Iterator[str]:
+    def lines(self, ids: tuple[str | int, ...]) -> Iterator[str]:
         """One JSON object an instance: budget, id, source, n_labels, p_a, seed."""
         for name, human, p in zip(ids, self.bought, self.p_a, strict=True):
             source = "human" if human else "judge"

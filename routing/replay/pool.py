@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 class ReplayPool:
     """N instances: the routed judge's mean verdict [N] (−1…1), where its orders disagree [N], and the signals."""
 
-    ids: tuple[str, ...]
+    ids: tuple[str | int, ...]
     verdict: Floats
     inconsistent: NDArray[np.bool_]
     signals: Signals

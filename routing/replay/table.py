@@ -21,9 +21,9 @@ MOST_TOLD = 10
 
 @dataclass(frozen=True)
 class ReplayRow:
-    """One instance; `judges` holds each judge's verdicts in the orders that it gave one in."""
+    """One instance; `judges` holds each judge's verdicts in the orders that it gave one in. `id` is as written."""
 
-    id: str
+    id: str | int
     group: str
     prompt: str
     a: str
@@ -41,7 +41,7 @@ def read_rows(path: Path) -> list[ReplayRow]:
     """Every row of the table. Raises BadTableError naming the first ten bad rows, or when there is none at all."""
     rows: list[ReplayRow] = []
     errors: list[RowError] = []
-    lines: dict[str, int] = {}
+    lines: dict[str | int, int] = {}
     try:
         for entry in read_table(path):
             if isinstance(entry, RowError):
@@ -51,7 +51,7 @@ def read_rows(path: Path) -> list[ReplayRow]:
             try:
                 row = _row(cells)
                 if row.id in lines:
-                    raise BadRow("id", f"{row.id[:60]!r} is on line {lines[row.id]} already")
+                    raise BadRow("id", f"{str(row.id)[:60]!r} is on line {lines[row.id]} already")
                 lines[row.id] = line
                 rows.append(row)
             except BadRow as error:
@@ -81,9 +81,14 @@ def _row(cells: Mapping[str, Any]) -> ReplayRow:
     main = _text(cells, "main")
     if main not in said:
         raise BadRow("main", f"{main[:60]!r} is none of this row's judges ({', '.join(sorted(said))[:120]})")
-    texts = [_text(cells, name) for name in ("id", "group")]
+    name, group = _key(cells, "id"), str(_key(cells, "group"))
     shown = [_text(cells, name, empty=True) for name in ("prompt", "a", "b")]
-    return ReplayRow(texts[0], texts[1], shown[0], shown[1], shown[2], said, main, _side(cells, "human_label"))
+    return ReplayRow(name, group, shown[0], shown[1], shown[2], said, main, _side(cells, "human_label"))
+
+
+def _key(cells: Mapping[str, Any], name: str) -> str | int:
+    value = cells.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else _text(cells, name)
 
 
 def _text(cells: Mapping[str, Any], name: str, empty: bool = False) -> str:

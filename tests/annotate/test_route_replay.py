@@ -94,3 +94,9 @@ def test_an_abstention_is_no_fault(tmp_path: Path) -> None:
     table = write(tmp_path / "t.jsonl", [row(n, judges={"gpt": {"ab": None}}) for n in range(9)])
     run(table, tmp_path / "plan.jsonl", "--budget", "0", "--strategy", "all_judge")
     assert all(json.loads(line)["p_a"] == 0.5 for line in (tmp_path / "plan.jsonl").read_text().splitlines())
+
+
+def test_ids_may_be_numbers_and_come_back_as_they_were(tmp_path: Path) -> None:
+    table = write(tmp_path / "t.jsonl", [row(n, id=n, group=n // 3) for n in range(9)])
+    run(table, tmp_path / "plan.jsonl", "--budget", "0.5")
+    assert [json.loads(line)["id"] for line in (tmp_path / "plan.jsonl").read_text().splitlines()] == list(range(9))
