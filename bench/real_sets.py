@@ -1,6 +1,7 @@
 """Real sets from their files to evaluated models: imported, frozen by prompt, trained on, measured on held-out prompts.
 
-`python bench/real_sets.py --data FOLDER [--quick] [--device cpu] [--only SET ...]`, with the sets' folders in FOLDER.
+`python bench/real_sets.py [--data FOLDER] [--quick] [--device cpu] [--only SET ...]`, with the sets' folders in FOLDER, by default
+SHARED_DATA.
 One JSON object a line: accuracy with its 95% interval over prompts, or the loss where the objective has no pairs. The
 base model is made from the texts of the sets that are run and knows next to nothing: that runs finish and intervals
 are honest is what this shows.
@@ -36,7 +37,7 @@ SPLITS = [0.7, 0.0, 0.3]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="the folder that holds the sets' folders")
+    parser.add_argument("--data", type=Path, default=shared_data(), help="the folder that holds the sets' folders")
     parser.add_argument("--quick", action="store_true", help="few updates of the base model and of each run")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--only", nargs="*", choices=list(SETS), default=list(SETS))
@@ -44,6 +45,8 @@ def main() -> None:
     present = [name for name in options.only if (options.data / name).is_dir()]
     for name in sorted(set(options.only) - set(present)):
         print(json.dumps({"figure": f"{name}", "skipped": f"there is no {name} in {options.data}"}), flush=True)
+    if not present:
+        return
     with tempfile.TemporaryDirectory(prefix="tiebreak-bench-") as folder:
         start(Path(folder))
         versions = {name: frozen(options.data / name) for name in present}
@@ -51,6 +54,10 @@ def main() -> None:
         for name, version in versions.items():
             for objective, given in SETS[name]:
                 tell(name, objective, train(Path(folder), version, objective, given, base, options))
+
+
+def shared_data() -> Path:
+    return Path(os.environ.get("SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
 
 
 def start(folder: Path) -> None:
