@@ -1,10 +1,9 @@
 """Real sets from their files to evaluated models: imported, frozen by prompt, trained on, measured on held-out prompts.
 
-`python bench/real_sets.py [--data FOLDER] [--quick] [--device cpu] [--only SET ...]`, with the sets' folders in FOLDER, by default
-SHARED_DATA.
-One JSON object a line: accuracy with its 95% interval over prompts, or the loss where the objective has no pairs. The
-base model is made from the texts of the sets that are run and knows next to nothing: that runs finish and intervals
-are honest is what this shows.
+`python bench/real_sets.py [--data FOLDER] [--quick] [--device cpu] [--only SET ...]`, with the sets' folders in FOLDER,
+by default SHARED_DATA. One JSON object a line: accuracy with its 95% interval over prompts, or the loss where the
+objective has no pairs. The base model is made from the texts of the sets that are run and knows next to nothing: that
+runs finish and intervals are honest is what this shows.
 """
 
 from __future__ import annotations
