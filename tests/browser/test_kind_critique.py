@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -204,7 +205,8 @@ def test_two_completions_are_compared_in_words_on_demand(visitors: Visitors, ord
     assert sides() == [first, second]
     expect(diff.locator("del")).not_to_have_count(0)
     comparison.get_by_label("From completion").select_option("C")
-    assert sides() == [third, second]
+    eventually(lambda: sides() == [third, second], page=page)
+    assert [urlsplit(worker.url).path.rpartition("/")[2].partition(".")[0] for worker in page.workers] == ["differ"]
     comparison.get_by_role("button", name="Compare words").click()
     expect(diff).to_be_hidden()
 
@@ -265,3 +267,15 @@ def test_the_parts_of_a_word_diff_are_the_two_texts(visitors: Visitors) -> None:
     assert [(one["before"], one["after"]) for one in found] == pairs
     assert not any(one["cut"] for one in found[:300])
     assert found[300]["cut"]
+
+
+def test_a_comparison_that_fails_says_so_and_can_be_asked_for_again(visitors: Visitors) -> None:
+    visitors.faults.expected.append("differ")
+    page = open_work(visitors, critics(order=[0, 1]))
+    page.context.route("**/differ*.js", lambda route: route.abort())
+    page.get_by_role("button", name="Refine A").click()
+    words = page.get_by_role("region", name="Refinement of A").locator("[data-changes]")
+    expect(words).to_have_text("The texts could not be compared. Reload the page.")
+    page.context.unroute("**/differ*.js")
+    page.get_by_role("region", name="Refinement of A").get_by_label("Refined text").fill("Other words")
+    expect(words).to_have_text("Words removed: 12, added: 2")

@@ -11,21 +11,26 @@ export function wireComparison(room, signal) {
 }
 
 function toggle(room, section) {
-  const button = section.querySelector("[data-compare]");
-  const open = button.getAttribute("aria-expanded") !== "true";
-  button.setAttribute("aria-expanded", String(open));
-  section.querySelector(".comparison-result").hidden = !open;
+  section.querySelector("[data-compare]").setAttribute("aria-expanded", String(!isOpen(section)));
+  section.querySelector(".comparison-result").hidden = true;
   section.querySelector("[data-compare-words]").textContent = "";
-  if (open) show(room, section);
+  if (isOpen(section)) show(room, section);
 }
 
-function show(room, section) {
-  const result = section.querySelector(".comparison-result");
-  if (result.hidden) return void toggle(room, section);
+function isOpen(section) {
+  return section.querySelector("[data-compare]").getAttribute("aria-expanded") === "true";
+}
+
+async function show(room, section) {
+  if (!isOpen(section)) return void toggle(room, section);
   const chosen = ["from", "to"].map((end) => section.querySelector(`[data-compare-${end}]`));
   const texts = chosen.map((select) => room.querySelectorAll(".completion .raw")[Number(select.value)].textContent);
   const [from, to] = chosen.map((select) => select.selectedOptions[0].textContent);
-  const { gone, added, cut } = drawDiff(result.querySelector("[data-compare-diff]"), ...texts);
+  const found = await drawDiff(section.querySelector("[data-compare-diff]"), ...texts);
+  if (!isOpen(section)) return;
+  section.querySelector(".comparison-result").hidden = false;
+  if (!found) return;
+  const { gone, added, cut, failed } = found;
   const words = t("Words only in {from}, struck through: {gone}. Only in {to}, underlined: {added}.", { from, gone, to, added });
-  section.querySelector("[data-compare-words]").textContent = cut ? `${words} ${t("Rewritten passages are shown whole.")}` : words;
+  section.querySelector("[data-compare-words]").textContent = failed ?? (cut ? `${words} ${t("Rewritten passages are shown whole.")}` : words);
 }

@@ -3,17 +3,26 @@
    It is drawn line by line, so that the browser lays out only what is in sight, and only lines that changed are redrawn. */
 
 import { t } from "../i18n.js";
-import { diffWords, words } from "./worddiff.js";
+import { compareWords } from "./comparing.js";
 
 const FOLD_ABOVE = 3000;
 const CONTEXT = 500;
 const drawn = new WeakMap();
+const asked = new WeakMap();
 
-/** Draw the way from `before` to `after` into `element`. Answers {gone, added, cut}, the first two in words. */
-export function drawDiff(element, before, after) {
-  const { parts, cut } = diffWords(before, after);
-  redraw(element, lines(parts));
-  return { gone: counted(parts, "gone"), added: counted(parts, "new"), cut };
+/**
+ * Draw the way from `before` to `after` into `element`. Answers {gone, added, cut}, the first two in words, or {failed},
+ * a sentence, or null when another one was asked for meanwhile.
+ */
+export async function drawDiff(element, before, after) {
+  const turn = {};
+  asked.set(element, turn);
+  element.setAttribute("aria-busy", "true");
+  const found = await compareWords(before, after).catch(() => null);
+  if (asked.get(element) !== turn) return null;
+  element.removeAttribute("aria-busy");
+  redraw(element, found ? lines(found.parts) : []);
+  return found ?? { failed: t("The texts could not be compared. Reload the page.") };
 }
 
 /* The parts as lines, each a list of [kind, text]; every line but the last keeps its line break. */
@@ -73,12 +82,4 @@ function pieceElement(kind, text) {
 
 function hidden(text) {
   return Object.assign(document.createElement("span"), { className: "visually-hidden", textContent: text });
-}
-
-function counted(parts, kind) {
-  return parts.filter((part) => part.kind === kind).reduce((sum, part) => sum + countWords(part.text), 0);
-}
-
-function countWords(text) {
-  return words(text).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
 }

@@ -70,9 +70,12 @@ export class Refinement {
     this.timer = setTimeout(() => this.draw(), QUIET_MS);
   }
 
-  draw() {
-    const { gone, added, cut } = drawDiff(this.diff, this.original, this.box.value);
-    const changes = this.box.value === this.original ? t("Not changed yet") : t("Words removed: {gone}, added: {added}", { gone, added });
-    this.words.textContent = cut ? `${changes}. ${t("Rewritten passages are shown whole.")}` : changes;
+  async draw() {
+    const text = this.box.value;
+    const found = await drawDiff(this.diff, this.original, text);
+    if (!found) return;
+    const { gone, added, cut, failed } = found;
+    const changes = text === this.original ? t("Not changed yet") : t("Words removed: {gone}, added: {added}", { gone, added });
+    this.words.textContent = failed ?? (cut ? `${changes}. ${t("Rewritten passages are shown whole.")}` : changes);
   }
 }

@@ -14,7 +14,7 @@ export function words(text) {
 }
 
 /**
- * {parts: [{kind: "same" | "gone" | "new", text}], cut}. The same and gone parts joined are `before`, the same and new
+ * {parts: [{kind: "same" | "gone" | "new", text}], gone, added, cut}. `gone` and `added` count words. The same and gone parts joined are `before`, the same and new
  * ones `after`; `cut` says that some piece is told as a whole though words of it may be unchanged.
  */
 export function diffWords(before, after) {
@@ -24,7 +24,16 @@ export function diffWords(before, after) {
   const found = { edits: [], cut: false };
   compare(a, b, { a0: 0, a1: a.length, b0: 0, b1: b.length }, found);
   const same = [before.slice(0, head), before.slice(before.length - tail)];
-  return { parts: framed(same, readable(middle, found.edits)), cut: found.cut };
+  const parts = framed(same, readable(middle, found.edits));
+  return { parts, gone: counted(parts, "gone"), added: counted(parts, "new"), cut: found.cut };
+}
+
+function counted(parts, kind) {
+  return parts.filter((part) => part.kind === kind).reduce((sum, part) => sum + countWords(part.text), 0);
+}
+
+function countWords(text) {
+  return words(text).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
 }
 
 /* How much of both texts is the same at the start and at the end, in whole lines: what was typed is between. */
