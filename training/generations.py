@@ -207,15 +207,20 @@ def _prompts(generation: Generation) -> Iterator[dict[str, Any]]:
     first = dict(reversed([(digest, pk) for pk, digest in live.values_list("pk", "prompt_hash")]))
     keys = sorted(first.values())
     random.Random(generation.wishes["seed"]).shuffle(keys)
-    chosen = (
+    drawn = (
         instance
         for start in range(0, len(keys), CHUNK)
-        for instance in Instance.objects.filter(pk__in=keys[start : start + CHUNK]).order_by("pk")
+        for instance in _in_order(keys[start : start + CHUNK])
         if not any(media_of(message["content"]) for message in instance.prompt)
     )
-    for instance in islice(chosen, generation.wishes["prompts"]):
+    for instance in islice(drawn, generation.wishes["prompts"]):
         prompt = [{"role": one["role"], "content": text_of(one["content"])} for one in instance.prompt]
         yield {"id": str(instance.pk), "prompt": prompt}
+
+
+def _in_order(keys: list[int]) -> list[Instance]:
+    found = Instance.objects.in_bulk(keys)
+    return [found[key] for key in keys if key in found]
 
 
 def _add(generation: Generation) -> tuple[int, dict[str, int]]:

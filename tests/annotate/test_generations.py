@@ -118,7 +118,7 @@ def test_what_was_written_becomes_instances_once_and_what_is_empty_is_counted(ca
     assert instance.meta["generation"] == str(made.public_id)
 
 
-def test_each_prompt_is_asked_once_in_the_order_of_the_seed(cast: Any) -> None:
+def test_each_prompt_is_asked_once(cast: Any) -> None:
     model = policy(cast)
     again = Instance.objects.filter(task=cast.task).first()
     assert again is not None
@@ -133,6 +133,24 @@ def test_each_prompt_is_asked_once_in_the_order_of_the_seed(cast: Any) -> None:
     asked = [one["prompt"] for one in generations._prompts(made)]
     hashes = Instance.objects.filter(task=cast.task).values_list("prompt_hash", flat=True)
     assert len(asked) == len(set(hashes))
+
+
+def test_the_seed_says_which_prompts_are_asked(cast: Any) -> None:
+    model = policy(cast)
+    for number in range(40):
+        prompt = [{"role": "user", "content": f"Another question {number}?"}]
+        Instance.objects.create(
+            task=cast.task, external_id=f"more-{number}", prompt=prompt, completions=[], prompt_hash=f"{number}"
+        )
+
+    def asked(seed: int) -> list[str]:
+        wishes = {"prompts": 8, "seed": seed}
+        made = generations.start_generation(model, cast.task, cast.manager, task_name=uuid4().hex, wishes=wishes)
+        return [one["id"] for one in generations._prompts(made)]
+
+    first = Instance.objects.filter(task=cast.task).order_by("pk").values_list("pk", flat=True)[:8]
+    assert asked(1) == asked(1)
+    assert len({tuple(sorted(asked(seed))) for seed in range(3)} | {tuple(map(str, first))}) == 4
 
 
 @pytest.mark.parametrize(
