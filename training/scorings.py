@@ -37,8 +37,12 @@ def start_scoring(model: TrainedModel, task: Task, actor: User | None, *, idempo
         raise InvalidInput(errors={"model": "This model compares two completions at once; it cannot score one."})
     if model.run.project_id != task.project_id:
         raise InvalidInput(errors={"task": "Choose a task of this project."})
-    if asked_of(task) is None:
+    asked = asked_of(task)
+    if asked is None:
         raise InvalidInput(errors={"task": "This task asks for no preference and no ranking, which scores answer."})
+    if asked.when is not None:
+        words = "This task asks for a preference or ranking only after other answers, which scores do not give."
+        raise InvalidInput(errors={"task": words})
     params = {"model": str(model.public_id), "task": str(task.public_id)}
     with transaction.atomic():
         Task.objects.select_for_update(no_key=True, of=("self",)).get(pk=task.pk)
@@ -55,9 +59,11 @@ def start_scoring(model: TrainedModel, task: Task, actor: User | None, *, idempo
 
 
 def asked_of(task: Task) -> Question | None:
-    """The question that scores answer: the leading preference, else ranking."""
+    """The question that compares completions: the leading preference, else ranking; first those asked of everything."""
     questions = task.parsed_questions
-    return leading_question(questions, "preference") or leading_question(questions, "ranking")
+    always = [question for question in questions if question.when is None]
+    found = (leading_question(several, kind) for several in (always, questions) for kind in ("preference", "ranking"))
+    return next(filter(None, found), None)
 
 
 def annotator_of(model: TrainedModel) -> Annotator:

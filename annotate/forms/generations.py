@@ -96,7 +96,8 @@ class ScoringForm(forms.Form):
 
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.tasks = {key: task for key, task in tasks_of(project).items() if asked_of(task) is not None}
+        asked = {key: (task, asked_of(task)) for key, task in tasks_of(project).items()}
+        self.tasks = {key: task for key, (task, question) in asked.items() if question and question.when is None}
         field = self.fields["task"]
         assert isinstance(field, forms.ChoiceField)
         field.choices = [(key, task.name) for key, task in self.tasks.items()]

@@ -198,6 +198,19 @@ def test_a_reward_model_is_a_judge_that_routing_can_weigh(cast: Any) -> None:
     assert list(scorings._items(made)) == []
 
 
+def test_a_question_that_hangs_on_another_answer_is_not_scored(cast: Any, browser: Browser) -> None:
+    choice = {"kind": "choice", "name": "usable", "title": "Usable?", "options": ["yes", "no"]}
+    preference = QUESTIONS[0] | {"when": {"question": "usable", "values": ["yes"]}}
+    task = tasks.create_task(cast.project, "Hangs", [choice, preference], actor=cast.manager)
+    model = reward_model(cast)
+    with pytest.raises(InvalidInput) as refused:
+        scorings.start_scoring(model, task, cast.manager)
+    assert set(refused.value.errors) == {"task"}
+    shown = browser(cast.manager).get(page(cast, f"models/{model.public_id}/score/")).content.decode()
+    assert str(cast.task.public_id) in shown
+    assert str(task.public_id) not in shown
+
+
 def test_a_scoring_under_way_is_not_started_again(cast: Any) -> None:
     model = reward_model(cast)
     assert scorings.start_scoring(model, cast.task, None) == scorings.start_scoring(model, cast.task, None)
