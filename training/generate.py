@@ -24,7 +24,7 @@ from training.engine.records import Text, file_rows, text_of
 from training.engine.score_heads import score_heads
 from training.evaluation.diversity import Drawing, diversity
 from training.generation.best_of_n import score_completions
-from training.generation.sample import Drawn, Sampling, draw
+from training.generation.sample import Drawn, Sampling, UnansweredError, draw
 from training.process import Wishes, main, read_wishes
 
 if TYPE_CHECKING:
@@ -111,7 +111,14 @@ class Generation:
         )
 
     def _line(self, name: str, prompt: Text, policies: dict[str, Loaded], reward: Loaded | None) -> dict[str, Any]:
-        line: dict[str, Any] = {"id": name, "sides": {}}
+        """What was written for a prompt, or why it is left out."""
+        try:
+            return {"id": name, "sides": self._sides(name, prompt, policies, reward)}
+        except UnansweredError as error:
+            return {"id": name, "left_out": str(error)}
+
+    def _sides(self, name: str, prompt: Text, policies: dict[str, Loaded], reward: Loaded | None) -> dict[str, Any]:
+        sides: dict[str, Any] = {}
         for side in self.wishes.sides:
             settings = Sampling(
                 self.wishes.max_new_tokens,
@@ -122,20 +129,23 @@ class Generation:
             drawn = draw(*policies[side.name], prompt, self.wishes.count * side.best_of, settings)
             scores = self._scores(reward, prompt, drawn)
             shown = chosen(drawn, scores, side.best_of)
-            line["sides"][side.name] = {"drawn": [asdict(one) for one in drawn], "scores": scores, "shown": shown}
-        return line
+            sides[side.name] = {"drawn": [asdict(one) for one in drawn], "scores": scores, "shown": shown}
+        return sides
 
     def _scores(self, reward: Loaded | None, prompt: Text, drawn: list[Drawn]) -> list[float] | None:
-        if reward is None:
+        if reward is None or self.wishes.reward_model is None:
             return None
-        texts = [one.text for one in drawn]
+        limit = loading.position_limit(Path(self.wishes.reward_model)) or self.wishes.max_length
+        longest, texts = min(limit, self.wishes.max_length), [one.text for one in drawn]
         try:
-            return score_completions(*reward, [prompt], [texts], max_length=self.wishes.max_length)[0]
+            return score_completions(*reward, [prompt], [texts], max_length=longest)[0]
+        except UnansweredError:
+            raise
         except ValueError as error:
             raise RunError(f"The reward model cannot score what was written: {error}") from error
 
     def _report(self) -> dict[str, Any]:
-        rows = [row for _, row in file_rows(self.path)]
+        rows = [row for _, row in file_rows(self.path) if "sides" in row]
         return {side.name: side_report([row["sides"][side.name] for row in rows]) for side in self.wishes.sides}
 
 

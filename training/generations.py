@@ -229,11 +229,13 @@ def _add(generation: Generation) -> tuple[int, dict[str, int]]:
     with (generation.folder / "completions.jsonl").open(encoding="utf-8") as file:
         rows = map(json.loads, file)
         while chunk := list(islice(rows, CHUNK)):
-            sources = Instance.objects.in_bulk([int(row["id"]) for row in chunk])
-            records = [_record(generation, sources[int(row["id"])], row) for row in chunk if int(row["id"]) in sources]
-            for record in records:
-                if reason := adding.misfit(generation.task, record):
-                    left_out[reason] = left_out.get(reason, 0) + 1
+            reasons = [row["left_out"] for row in chunk if "left_out" in row]
+            written = {int(row["id"]): row for row in chunk if "sides" in row}
+            sources = Instance.objects.in_bulk(list(written))
+            records = [_record(generation, sources[key], row) for key, row in written.items() if key in sources]
+            misfits = (adding.misfit(generation.task, record) for record in records)
+            for reason in (*reasons, *(f"a completion {misfit}" for misfit in misfits if misfit)):
+                left_out[reason] = left_out.get(reason, 0) + 1
             added += adding.add_instances(generation.task, records)
     return added, left_out
 

@@ -107,10 +107,12 @@ def test_what_was_written_becomes_instances_once_and_what_is_empty_is_counted(ca
     lines = [
         {"id": str(first.pk), "sides": {names[0]: drawn("Yes."), names[1]: drawn("No.")}},
         {"id": str(second.pk), "sides": {names[0]: drawn(" "), names[1]: drawn("No.")}},
+        {"id": str(second.pk + 1), "left_out": "its prompt has no tokens"},
     ]
     (made.folder / "completions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert generations._add(made) == (1, {"is empty": 1})
-    assert generations._add(made) == (0, {"is empty": 1})
+    left_out = {"a completion is empty": 1, "its prompt has no tokens": 1}
+    assert generations._add(made) == (1, left_out)
+    assert generations._add(made) == (0, left_out)
     instance = made.task.instances.get()
     assert instance.prompt == first.prompt
     assert [one["model"] for one in instance.completions] == names

@@ -73,6 +73,25 @@ def test_what_was_written_goes_on_after_a_torn_line_with_the_same_texts(tmp_path
 
 
 @pytest.mark.slow
+def test_a_prompt_beyond_the_positions_of_a_model_is_left_out_and_the_others_are_written(
+    tmp_path: Path, reward: Path
+) -> None:
+    base, folder = tmp_path / "gpt2", tmp_path / "long"
+    tiny_models.save_tiny(base, "gpt2")  # has 256 positions, and fails beyond
+    folder.mkdir()
+    prompts = [{"id": "1", "prompt": "word " * 400}, {"id": "2", "prompt": "Question?"}]
+    (folder / "long.jsonl").write_text("".join(json.dumps(one) + "\n" for one in prompts))
+    sides = [{"name": "one", "model": str(base)}]
+    wishes = {"sides": sides, "prompts": str(folder / "long.jsonl"), "max_new_tokens": 400, "reward_model": None}
+    code, found = written(folder, reward, **wishes)
+    assert code == process.FINISHED, found["error"]
+    first, second = (json.loads(line) for line in (folder / "completions.jsonl").read_text().splitlines())
+    assert "256 tokens" in first["left_out"]
+    assert all(one["tokens"] < 256 for one in second["sides"]["one"]["drawn"])
+    assert found["report"]["one"]["prompts"] == 1
+
+
+@pytest.mark.slow
 def test_the_best_of_several_needs_a_reward_model_and_a_policy_is_none(tmp_path: Path, reward: Path) -> None:
     code, found = written(tmp_path / "n", reward, reward_model=None)
     assert (code, "none is named" in found["error"]) == (process.FAILED, True)

@@ -14,7 +14,7 @@ from training.engine.pack import make_batch
 from training.engine.records import Group, Text
 from training.engine.segments import segmenting_of
 from training.engine.tokens import Lengths, TokenGroup, tokenise
-from training.generation.sample import Sampling, sample
+from training.generation.sample import Sampling, UnansweredError, sample
 from training.objectives.reward import combined
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def score_completions(
 ) -> list[list[float]]:
     """A reward model's score of each completion of each prompt, in order.
 
-    Prompts too long for `max_length` lose their start. Raises ValueError where a completion alone is too long.
+    Prompts too long for `max_length` lose their start. Raises UnansweredError where a completion alone is too long.
     """
     groups = [
         Group(str(number), str(number), "", prompt, tuple(several), ())
@@ -49,7 +49,8 @@ def score_completions(
     segmenting = segmenting_of(model.config)
     tokens, report = tokenise(groups, tokenizer, Lengths(max_length, None, "truncate-prompt-left"), segmenting)
     if report.dropped:
-        raise ValueError(f"Some completions cannot be scored: {'; '.join(report.dropped)}.")
+        words = f"the reward model, which reads {max_length} tokens, cannot score what was written"
+        raise UnansweredError(f"{words} ({'; '.join(report.dropped)})")
     return score_groups(model, tokens, budget)
 
 

@@ -1,7 +1,7 @@
 """Sampling completions from a policy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -35,6 +35,10 @@ class Drawn:
     ended: bool
 
 
+class UnansweredError(ValueError):
+    """A prompt to which nothing can be written, or whose completions cannot be scored."""
+
+
 def sample(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerFast",
@@ -55,8 +59,9 @@ def draw(
 ) -> list[Drawn]:
     """`count` completions of a prompt (text or chat messages), without their end token.
 
-    The same seed gives the same completions on one machine. Raises ValueError for settings out of range, or where the
-    prompt has no tokens.
+    A completion ends at the last position that the model has. The same seed gives the same completions on one machine.
+    Raises ValueError for settings out of range, and UnansweredError for a prompt without tokens, or with as many as the
+    model has positions.
     """
     settings = sampling or Sampling()
     if settings.temperature < 0 or not 0 < settings.top_p <= 1 or settings.max_new_tokens < 1 or count < 1:
@@ -64,9 +69,12 @@ def draw(
     renderer = Renderer(tokenizer)
     ids = prompt_ids(tokenizer, renderer.prompt_text(prompt), template=renderer.has_template)
     if not ids:
-        raise ValueError("The prompt has no tokens.")
-    rows = sample_ids(model, ids, count, settings, tokenizer.eos_token_id)
-    most = settings.max_new_tokens
+        raise UnansweredError("its prompt has no tokens")
+    positions = getattr(model.config, "max_position_embeddings", None) or len(ids) + settings.max_new_tokens
+    most = min(settings.max_new_tokens, positions - len(ids))
+    if most < 1:
+        raise UnansweredError(f"its prompt is longer than the {positions} tokens that a model reads")
+    rows = sample_ids(model, ids, count, replace(settings, max_new_tokens=most), tokenizer.eos_token_id)
     return [Drawn(str(tokenizer.decode(row, skip_special_tokens=True)), len(row), len(row) < most) for row in rows]
 
 
