@@ -37,7 +37,8 @@ def prepare(folder: Path, name: str, wishes: Mapping[str, Any]) -> None:
 
 
 def watch(folder: Path, command: list[str], context: JobContext) -> dict[str, Any]:
-    """Run ``command`` on the folder to its end; returns its ``result.json``. One that is killed is started again.
+    """Run ``command`` on the folder to its end; returns its ``result.json``. One that others kill or ask to end
+    is started again.
 
     Raises TrainingFailed, JobCancelled, FenceLost; no process is left behind.
     """
@@ -46,7 +47,7 @@ def watch(folder: Path, command: list[str], context: JobContext) -> dict[str, An
         code = _once(folder, command, context)
         if code == FINISHED:
             return read_json(folder / "result.json")
-        if code > 0:
+        if 0 < code != CANCELLED:
             raise TrainingFailed(reason(folder))
     raise TrainingFailed(f"The process was ended {STARTS} times by {manner(code)}; perhaps memory is short.")
 
