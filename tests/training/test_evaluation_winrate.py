@@ -23,6 +23,16 @@ def test_a_tie_counts_one_half() -> None:
     assert win_rate([])["rate"] is None
 
 
+def test_a_few_wins_leave_the_rate_open_and_so_do_many_of_one_prompt() -> None:
+    few = win_rate([said(1.0, prompt=name) for name in "pqr"])
+    assert few["low"] == pytest.approx(0.4385, abs=1e-4)  # Wilson's for 3 of 3
+    assert win_rate([said(1.0)] * 60)["low"] == pytest.approx(0.2065, abs=1e-4)  # and for 1 of 1
+    assert win_rate([said(1.0, prompt=str(number)) for number in range(40)])["low"] == 1
+    agreed = mismatch([said(1.0, gap=2.0, prompt=name) for name in "pqr"])
+    assert agreed is not None
+    assert agreed["low"] == few["low"]
+
+
 def test_without_differences_of_length_the_controlled_rate_is_the_rate() -> None:
     outcomes = np.array([1.0] * 30 + [0.0] * 10)
     assert length_controlled(outcomes, np.zeros(40)) == pytest.approx(0.75, abs=1e-3)

@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 
 _ALPHA = 0.05
 _Z = 1.959963984540054
-_FEW_PAIRS = 30
+_FEW = 30
 _MOST_VALUES = 40  # of one mark; the rarest are left out
 
 
@@ -43,10 +43,7 @@ def points(pairs: Sequence[ScoredPair]) -> Floats:
 
 
 def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 1000) -> dict[str, float | int | None]:
-    """Exact accuracy k/N with a 95% bootstrap interval over prompts.
-
-    With fewer than 30 pairs a bootstrap is too narrow, and a point where all agree: the interval is then widened to
-    Wilson's (1927) with prompts as trials.
+    """Exact accuracy k/N with its `share_interval`.
 
     Returns `accuracy`, `correct` (k, may end in .5), `pairs` (N, without labelled ties), `label_ties`, `model_ties`,
     `prompts`, `low`, `high`. Accuracy and interval are None where N = 0.
@@ -54,10 +51,7 @@ def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 100
     earned = points(pairs)
     decided = ~np.isnan(earned)
     kept, prompts = earned[decided], [pair.prompt_id for pair, use in zip(pairs, decided, strict=True) if use]
-    low, high = bootstrap_interval(kept, prompts, seed=seed, resamples=resamples)
-    if low is not None and high is not None and len(kept) < _FEW_PAIRS:
-        wilson = wilson_interval(float(kept.mean()), len(set(prompts)))
-        low, high = min(low, wilson[0]), max(high, wilson[1])
+    low, high = share_interval(kept, prompts, seed=seed, resamples=resamples)
     return {
         "accuracy": float(kept.sum()) / len(kept) if len(kept) else None,
         "correct": float(kept.sum()),
@@ -68,6 +62,22 @@ def accuracy(pairs: Sequence[ScoredPair], *, seed: int = 0, resamples: int = 100
         "low": low,
         "high": high,
     }
+
+
+def share_interval(
+    values: Floats, clusters: Sequence[str], *, seed: int = 0, resamples: int = 1000
+) -> tuple[float | None, float | None]:
+    """Interval (95%) of the mean of `values` [N] in [0, 1] by `bootstrap_interval`; (None, None) where N = 0.
+
+    With fewer than 30 clusters a bootstrap is too narrow, and a point where all agree: the interval is then widened to
+    Wilson's (1927) with clusters as trials.
+    """
+    low, high = bootstrap_interval(values, clusters, seed=seed, resamples=resamples)
+    trials = len(set(clusters))
+    if low is not None and high is not None and trials < _FEW:
+        wilson = wilson_interval(float(values.mean()), trials)
+        low, high = min(low, wilson[0]), max(high, wilson[1])
+    return low, high
 
 
 def wilson_interval(share: float, trials: int) -> tuple[float, float]:

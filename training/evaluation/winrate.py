@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.accuracy import bootstrap_interval
+from training.evaluation.accuracy import share_interval
 
 Floats = NDArray[np.float64]
 _RIDGE, _STEPS = 1e-3, 50
@@ -30,13 +30,13 @@ class Comparison:
 
 
 def win_rate(comparisons: Sequence[Comparison], *, seed: int = 0) -> dict[str, Any]:
-    """Win rate (ties count 1/2) with a 95% bootstrap interval over prompts, and the rate at equal lengths.
+    """Win rate (ties count 1/2) with its 95% interval over prompts (`share_interval`), and the rate at equal lengths.
 
     Returns `comparisons`, `wins`, `ties`, `losses`, `rate`, `low`, `high`, `length_controlled`; the last four are None
     without comparisons, the last also below 10.
     """
     outcomes = np.array([one.outcome for one in comparisons], dtype=np.float64)
-    low, high = bootstrap_interval(outcomes, [one.prompt_id for one in comparisons], seed=seed)
+    low, high = share_interval(outcomes, [one.prompt_id for one in comparisons], seed=seed)
     gaps = np.array([one.length - one.other_length for one in comparisons], dtype=np.float64)
     return {
         "comparisons": len(comparisons),
@@ -85,7 +85,7 @@ def mismatch(comparisons: Sequence[Comparison], *, seed: int = 0) -> dict[str, A
     gaps = np.array([one.reward_gap for one in kept], dtype=np.float64)
     outcomes = np.array([one.outcome for one in kept])
     agree = (1 + np.sign(gaps) * np.sign(outcomes - 0.5)) / 2
-    low, high = bootstrap_interval(agree, [one.prompt_id for one in kept], seed=seed)
+    low, high = share_interval(agree, [one.prompt_id for one in kept], seed=seed)
     wrong = np.abs(gaps[agree == 0])
     reward, rate = float(gaps.mean()), float(outcomes.mean())
     return {
