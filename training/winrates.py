@@ -16,6 +16,10 @@ from .scorings import asked_of
 
 MOST_ANNOTATIONS = 20_000
 PEOPLE = "People"
+READ = (
+    *("source", "answers", "details", "annotator__name"),
+    *("instance__prompt_hash", "instance__completions"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ def said_in(task: Task) -> Said:
     asked = asked_of(task)
     by: dict[str, list[tuple[int, Comparison]]] = {}
     if asked is not None:
-        rows = Annotation.objects.live().filter(task=task).select_related("annotator", "instance").order_by("-pk")
-        for row in rows[:MOST_ANNOTATIONS]:
+        live = Annotation.objects.live().filter(task=task).select_related("annotator", "instance")
+        rows = live.only(*READ).order_by("-pk")[:MOST_ANNOTATIONS]
+        for row in rows.iterator(chunk_size=50):
             who = PEOPLE if row.source == Source.HUMAN else row.annotator.name
             for one in _compared(row, asked):
                 by.setdefault(who, []).append((row.instance_id, one))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from feedback.exceptions import InvalidInput
-from feedback.models import Annotation, Instance, Job, Source, Task
+from feedback.models import Annotation, Annotator, Instance, Job, Source, Task
 from feedback.questions import parse_questions
 from feedback.services import people, tasks
 from tests.annotate.trained import finished_run
@@ -326,3 +327,29 @@ def test_a_page_of_many_comparisons_needs_few_queries(
     client = browser(cast.viewer)
     with django_assert_max_num_queries(8):
         assert client.get(page(cast, f"scorings/{made.public_id}/")).status_code == 200
+
+
+def test_win_rates_hold_no_texts_in_memory(cast: Any) -> None:
+    text, count = "word " * 4000, 300
+    judge = Annotator.objects.create(project=cast.project, kind="judge", name="Judge")
+    for number in range(count):
+        instance = Instance.objects.create(
+            task=cast.task,
+            external_id=f"long-{number}",
+            prompt=[{"role": "user", "content": text}],
+            completions=[{"content": text, "model": name} for name in "ab"],
+            prompt_hash=f"{number}",
+        )
+        Annotation.objects.create(
+            task=cast.task,
+            instance=instance,
+            annotator=judge,
+            source=Source.JUDGE,
+            answers={"overall": {"value": "a-is-slightly-better"}},
+        )
+    tracemalloc.start()
+    said = winrates.said_in(cast.task)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(said.by["Judge"]) == count
+    assert peak < 2 * count * len(text)
