@@ -175,7 +175,7 @@ def resume_run(run: Run, actor: User | None) -> Run:
     ended = Run.objects.filter(pk=run.pk, state__in=[RunState.CANCELLED, RunState.FAILED], job=run.job_id)
     if not ended.update(state=RunState.QUEUED, ended_at=None, error="", message="", eta_seconds=None, job=job):
         raise WrongState("Only a run that was cancelled or failed can be resumed.")
-    AuditEvent.write("run.resume", actor=actor, project=run.project, subject=str(run))
+    AuditEvent.write("run.resume", actor=actor, project=run.project, subject=str(run), run=str(run.public_id))
     return Run.objects.select_related("job").get(pk=run.pk)
 
 
@@ -211,7 +211,7 @@ def _end(run: Run, state: RunState, *, error: str = "", only: Any = None, **fiel
     active = (Run.objects.all() if only is None else only).filter(pk=run.pk, state__in=ACTIVE)
     ended = active.update(state=state, ended_at=Now(), eta_seconds=None, error=error[:4000], **fields)
     if ended:
-        AuditEvent.write(f"run.{state}", actor=None, project=run.project, subject=str(run))
+        AuditEvent.write(f"run.{state}", actor=None, project=run.project, subject=str(run), run=str(run.public_id))
 
 
 def finish(run: Run, context: JobContext) -> TrainedModel:

@@ -61,7 +61,7 @@ def groups_of(batch: dict[str, Any], margins: list[float]) -> list[TokenGroup]:
 
 
 def own_gradient(learner: Learner, split: Split) -> tuple[float, dict[str, torch.Tensor]]:
-    _, loss = learner.loss(split, range(len(split)), learner.divergence(split, range(len(split))))
+    _, loss = learner.loss(split, range(len(split)), learner.overview(split, range(len(split))))
     mean = loss.terms.sum() / loss.weights.sum()
     mean.backward()  # type: ignore[no-untyped-call]
     return float(mean), {n: p.grad for n, p in learner.model.named_parameters() if p.grad is not None}

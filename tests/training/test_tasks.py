@@ -109,7 +109,7 @@ def test_a_finished_run_leaves_a_model_its_curve_its_card_and_the_score_of_its_m
     score = MixScore.objects.get(mix=run.version.mix)
     assert score.value == run.evaluation["test"]["accuracy"]
     assert score.stderr == pytest.approx((run.evaluation["test"]["high"] - run.evaluation["test"]["low"]) / 3.919928)
-    assert AuditEvent.objects.filter(action="run.finished", subject=str(run.public_id)).count() == 1
+    assert AuditEvent.objects.filter(action="run.finished", details__run=str(run.public_id)).count() == 1
 
 
 def test_a_policy_can_be_trained_and_then_trained_on(settings: Any) -> None:
