@@ -3,7 +3,6 @@
 Reads `evaluation.json` of the folder and writes into it `state.json`, `scores.jsonl` and `result.json`.
 """
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from training.engine.config import Positive, RunConfig, parse_config
 from training.engine.errors import RunError
 from training.engine.files import replace_lines
 from training.engine.loop import Learner, Split, evaluate
-from training.engine.marks import marks_of, read_marks
+from training.engine.marks import Marks, read_marks
 from training.engine.parts import head_scores
 from training.engine.progress import Progress, Stop
 from training.engine.readers import prompt_id_of, read_groups
@@ -41,10 +40,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Logps = list[tuple[float, ...]]
+_INSTANCE_ID = 36  # characters
 
 
 class EvaluationWishes(Wishes):
-    """The whole of `evaluation.json`. Paths are absolute; `marks` is a JSON file of marks by row id.
+    """The whole of `evaluation.json`. Paths are absolute; `marks` is a JSONL file of what is known of
+    instances (`id`), with whose ids those of rows begin.
 
     `objective` says how a model's reward is read; `reference` is the model that a policy started from; `trained_on`
     are the files whose prompts the model has seen.
@@ -176,15 +177,23 @@ class Evaluation:
         return rewards, tally.means()["loss"] if tally.weight else None
 
     def _pairs(self, groups: list[TokenGroup], rewards: Logps) -> list[ScoredPair]:
-        marks = {name: one for path in self.wishes.files for name, one in read_marks(Path(path)).items()}
-        if self.wishes.marks:
-            given = json.loads(Path(self.wishes.marks).read_text(encoding="utf-8"))
-            marks |= {name: marks_of(values) for name, values in given.items()}
+        marks = self._marks({group.id for group in groups})
         return [
             replace(pair, marks=marks.get(group.id, {}))
             for group, values in zip(groups, rewards, strict=True)
             for pair in scored_pairs(group, values)
         ]
+
+    def _marks(self, rows: set[str]) -> dict[str, Marks]:
+        """What is known of rows, by their ids: of the instance that they are of, or else what their files say."""
+        found = {name: marks for path in self.wishes.files for name, marks in read_marks(Path(path), rows).items()}
+        if self.wishes.marks:
+            rows_of: dict[str, list[str]] = {}
+            for row in rows:
+                rows_of.setdefault(row[:_INSTANCE_ID], []).append(row)
+            for instance, marks in read_marks(Path(self.wishes.marks), rows_of).items():
+                found |= dict.fromkeys(rows_of[instance], marks)
+        return found
 
     def _forgetting(self, learner: Learner, groups: list[TokenGroup], reference: Logps) -> dict[str, Any] | None:
         """Of the completions that were preferred, or of all where none was."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from feedback.services.uploads import Stored
 
 from .base_models import find_folder
 from .data import SPLITS, data_files, split_files
+from .engine.marks import NAMES
 from .models import Evaluation, ModelKind, Run, TrainedModel
 from .objectives.catalogue import OBJECTIVES, Objective
 from .watch import prepare, watch
@@ -28,6 +29,7 @@ from .watch import prepare, watch
 EVALUATE = [sys.executable, "-m", "training.evaluate"]
 SETTINGS = ("max_length", "long_rows", "tokens_per_batch")
 FILE_KINDS = (".jsonl", ".parquet")
+MARKED = [column for columns in NAMES.values() for column in columns]
 PAIRED = ("pair", "ranking", "ratings", "ordered")
 
 
@@ -153,7 +155,7 @@ def _wishes(evaluation: Evaluation) -> dict[str, Any]:
         "objective_options": {name: value for name, value in options.items() if name in reading.objective.defaults},
         "shape": reading.shape,
         "files": [str(path) for path in files],
-        "marks": _write_marks(evaluation.folder / "marks.json", version) if version else None,
+        "marks": _write_marks(evaluation.folder / "marks.jsonl", version) if version else None,
         "trained_on": data_files(run.version, OBJECTIVES[run.objective], run.held_out)["train"],
         "max_length": run.config.get("max_length", 512),
         "tokens_per_batch": run.config.get("tokens_per_batch", 4096),
@@ -171,24 +173,15 @@ def _reference(run: Run) -> Path:
 
 
 def _write_marks(path: Path, version: DatasetVersion) -> str:
-    """Language and tags of each row of the version, by the row's id: an instance's, for each of its pairs."""
-    marks: dict[str, dict[str, Any]] = {}
-    instances = Instance.objects.filter(task=version.task_id).values_list("public_id", "lang", "meta", "completions")
-    for public_id, lang, meta, completions in instances.iterator(chunk_size=1000):
-        values = {**(meta if isinstance(meta, dict) else {}), **({"language": lang} if lang else {})}
-        if any(name in values for name in ("language", "lang", "tags", "tag", "category", "subset")):
-            for row in row_ids(str(public_id), len(completions)):
-                marks[row] = values
+    """Language and tags of the task's instances, a line for each that has any."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(marks), encoding="utf-8")
+    instances = Instance.objects.filter(task=version.task_id).values_list("public_id", "lang", "meta")
+    with path.open("w", encoding="utf-8") as file:
+        for public_id, lang, meta in instances.iterator(chunk_size=1000):
+            values = {**(meta if isinstance(meta, dict) else {}), **({"language": lang} if lang else {})}
+            if marks := {name: values[name] for name in MARKED if name in values}:
+                file.write(json.dumps({"id": str(public_id), **marks}) + "\n")
     return str(path)
-
-
-def row_ids(instance: str, completions: int) -> Iterable[str]:
-    """The ids that the rows of one instance can have in a version."""
-    yield instance
-    if completions > 2:
-        yield from (f"{instance}-{a}-{b}" for a in range(completions) for b in range(completions) if a != b)
 
 
 def splits_of(version: DatasetVersion) -> list[str]:

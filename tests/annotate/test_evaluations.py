@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from feedback.models import Job
+from feedback.models import Instance, Job
 from feedback.services import people
 from tests.annotate.trained import finished_evaluation, finished_run, version_of
+from training import evaluations
 from training.models import Evaluation
 
 Browser = Callable[..., Client]
@@ -165,3 +167,13 @@ def test_a_model_page_needs_as_many_queries_for_many_evaluations(
     client = browser(cast.viewer)
     with django_assert_max_num_queries(8):
         assert client.get(page(cast, f"models/{model.public_id}/")).status_code == 200
+
+
+def test_what_is_known_of_instances_is_written_line_by_line_and_nothing_else(cast: Any, tmp_path: Path) -> None:
+    first, second = Instance.objects.filter(task=cast.task).order_by("pk")[:2]
+    Instance.objects.filter(pk=first.pk).update(lang="de", meta={"tags": ["code"], "passages": [{"text": "long"}]})
+    Instance.objects.filter(task=cast.task).exclude(pk=first.pk).update(lang="", meta={})
+    path = Path(evaluations._write_marks(tmp_path / "marks.jsonl", version_of(cast)))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines == [{"id": str(first.public_id), "language": "de", "tags": ["code"]}]
+    assert str(second.public_id) not in path.read_text()

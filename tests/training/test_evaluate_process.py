@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -71,6 +72,19 @@ def test_an_ensemble_says_how_far_its_heads_are_apart_and_files_have_subsets(tmp
     assert report["ensemble"]["mean_sd"] > 0
     assert report["benchmark"]["sections"]["Reasoning"] == report["accuracy"]
     assert report["benchmark"]["score"] is None
+
+
+def test_every_row_of_an_instance_has_its_marks(tmp_path: Path) -> None:
+    trained(tmp_path / "run", "bt")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "test.jsonl").read_text().splitlines()]
+    path, marks, marked = tmp_path / "rows.jsonl", tmp_path / "marks.jsonl", str(uuid4())
+    names = [marked, f"{marked}-0-2", f"{marked}-refined-1-0", *(str(uuid4()) for _ in rows[3:])]
+    tiny_models.write_rows(path, [row | {"id": name} for row, name in zip(rows, names, strict=True)])
+    tiny_models.write_rows(marks, [{"id": marked, "language": "de"}, {"id": str(uuid4()), "language": "ar"}])
+    wishes = {"objective": "bt", "files": [str(path)], "marks": str(marks)}
+    code, found = evaluated(tmp_path / "e", tmp_path / "run", **wishes)
+    assert code == process.FINISHED, found["error"]
+    assert {name: one["pairs"] for name, one in found["report"]["slices"]["language"].items()} == {"de": 3}
 
 
 def test_rows_that_cannot_be_read_are_named_and_a_request_to_stop_is_heard(tmp_path: Path) -> None:

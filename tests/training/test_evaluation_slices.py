@@ -38,10 +38,12 @@ def test_marks_are_read_under_the_names_that_sets_use(tmp_path: Path) -> None:
     rows = [{"id": 3, "lang": "de", "tags": ["a", 1, " b "]}, {"subset": "hep-go"}, {"id": "none", "language": ""}]
     path = tmp_path / "rows.jsonl"
     write_rows(path, rows)
-    assert read_marks(path) == {
+    wanted = {"3", "rows.jsonl line 2", "none"}
+    assert read_marks(path, wanted) == {
         "3": {"language": ("de",), "tag": ("a", "b")},
         "rows.jsonl line 2": {"subset": ("hep-go",)},
     }
+    assert set(read_marks(path, {"3"})) == {"3"}
 
 
 def test_a_section_is_weighted_by_the_counts_of_the_benchmark() -> None:

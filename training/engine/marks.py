@@ -1,6 +1,6 @@
 """What is known of a row beside its texts, for figures by slice."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(one.strip()[:_LONGEST] for one in several[:_MOST] if isinstance(one, str) and one.strip())
 
 
-def read_marks(path: Path) -> dict[str, Marks]:
-    """The marks of each row of a JSONL or Parquet file that has any, by the row's id."""
+def read_marks(path: Path, wanted: Container[str]) -> dict[str, Marks]:
+    """The marks of each wanted row of a JSONL or Parquet file that has any, by the row's id."""
     return {
-        str(row.get("id") or place): marks
+        name: marks
         for place, row in file_rows(path)
-        if isinstance(row, dict) and (marks := marks_of(row))
+        if isinstance(row, dict) and (name := str(row.get("id") or place)) in wanted and (marks := marks_of(row))
     }
