@@ -108,12 +108,11 @@ def _parts(evaluation: Mapping[str, Any]) -> list[str]:
     """What is known of an ensemble's heads and of the error types of segments."""
     found = []
     for split, figures in evaluation.items():
-        spread = figures.get("spread")
-        if spread and spread["deviation"] is not None:
+        if heads := figures.get("ensemble"):
             found.append(
                 (
                     f"Heads, {split}",
-                    f"differ by {spread['deviation']:.3f}, and take both sides of {spread['divided']:.1%}",
+                    f"differ by {heads['mean_sd']:.3f}, and take both sides of {1 - heads['unanimous']:.1%}",
                 )
             )
         for name, one in figures.get("segments", {}).items():

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 
@@ -19,7 +18,7 @@ from training.engine.errors import RunError
 from training.engine.files import replace_lines
 from training.engine.loop import Learner, Split, evaluate
 from training.engine.marks import Marks, read_marks
-from training.engine.parts import head_scores
+from training.engine.parts import head_differences
 from training.engine.progress import Progress, Stop
 from training.engine.readers import prompt_id_of, read_groups
 from training.engine.records import file_rows
@@ -208,9 +207,7 @@ class Evaluation:
         )
 
     def _spread(self, learner: Learner, groups: list[TokenGroup]) -> dict[str, Any] | None:
-        scores, left, right = head_scores(learner, Split(groups))
-        labels = [edge.probability for group in groups for edge in group.preferences]
-        return ensemble_spread(scores[left] - scores[right], np.array(labels))
+        return ensemble_spread(*head_differences(learner, Split(groups)))
 
 
 def seen_prompts(paths: list[str]) -> set[str]:

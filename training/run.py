@@ -35,7 +35,7 @@ from training.engine.gating import settle
 from training.engine.loop import Learner, Split, Trainer, evaluate
 from training.engine.pack import Path as AttentionPath
 from training.engine.pack import best_path
-from training.engine.parts import head_scores, segment_scores
+from training.engine.parts import head_differences, segment_scores
 from training.engine.preflight import preflight
 from training.engine.progress import Progress, Stop, VoteProgress
 from training.engine.readers import read_groups, traits_of, valued
@@ -57,7 +57,7 @@ from training.engine.votes import relabelled, strengths_by_votes
 from training.evaluation.accuracy import ScoredPair
 from training.evaluation.localisation import localisation
 from training.evaluation.report import evaluate_pairs
-from training.evaluation.spread import spread
+from training.evaluation.spread import ensemble_spread
 from training.objectives.catalogue import Objective
 from training.objectives.type_weights import parse_type_weights
 from training.objectives.voting import doubted
@@ -403,8 +403,7 @@ class Run:
     def _of_parts(self, learner: Learner, split: Split) -> dict[str, Any]:
         """What there is to say of an ensemble's heads, or of the segments that a model judges."""
         if "heads" in learner.objective.defaults:
-            scores, left, right = head_scores(learner, split)
-            return {"spread": spread(scores, left, right)}
+            return {"ensemble": ensemble_spread(*head_differences(learner, split))}
         if "segments" in learner.objective.needs:
             return {"segments": localisation(*segment_scores(learner, split, len(self.traits)), list(self.traits))}
         return {}

@@ -62,8 +62,11 @@ def asked_of(task: Task) -> Question | None:
     """The question that compares completions: the leading preference, else ranking; first those asked of everything."""
     questions = task.parsed_questions
     always = [question for question in questions if question.when is None]
-    found = (leading_question(several, kind) for several in (always, questions) for kind in ("preference", "ranking"))
-    return next(filter(None, found), None)
+    for several in (always, questions):
+        for kind in ("preference", "ranking"):
+            if found := leading_question(several, kind):
+                return found
+    return None
 
 
 def annotator_of(model: TrainedModel) -> Annotator:

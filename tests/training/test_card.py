@@ -43,11 +43,11 @@ def test_a_run_without_held_out_pairs_is_said_to_be_unevaluated(run: Run) -> Non
 
 def test_heads_and_error_types_are_told_where_there_are_any(run: Run) -> None:
     segments = {"Wrong\n# no": {"segments": 40, "marked": 3, "auc": 0.912}}
-    run.evaluation = {"test": FIGURES | {"spread": {"deviation": 0.25, "divided": 0.1}, "segments": segments}}
+    run.evaluation = {"test": FIGURES | {"ensemble": {"mean_sd": 0.25, "unanimous": 0.9}, "segments": segments}}
     text = card.render(run)
     assert "- **Heads, test:** differ by 0.250, and take both sides of 10.0%" in text
     assert "- **Wrong # no, test:** 3 of 40 segments, area 0.912" in text
-    run.evaluation = {"test": {"spread": {"deviation": None, "divided": None}, "segments": {}}}
+    run.evaluation = {"test": {"ensemble": None, "segments": {}}}
     assert "Heads" not in card.render(run)
 
 

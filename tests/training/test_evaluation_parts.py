@@ -9,7 +9,7 @@ import torch
 
 from tests.training.objective_cases import lists, run, tensor
 from training.evaluation.localisation import area_under_curve, localisation
-from training.evaluation.spread import spread
+from training.evaluation.spread import ensemble_spread
 
 
 def test_the_area_under_the_curve_counts_pairs_and_ties_half() -> None:
@@ -24,15 +24,6 @@ def test_segments_that_nobody_judged_do_not_count() -> None:
     found = localisation(scores, labels, ["Wrong", "Dull"])
     assert found["Wrong"] == {"segments": 2, "marked": 1, "auc": 1.0}
     assert found["Dull"] == {"segments": 3, "marked": 0, "auc": None}
-
-
-def test_spread_is_that_of_the_differences() -> None:
-    scores = np.array([[1.0, 11.0], [0.0, 10.0], [0.0, 0.0], [1.0, -1.0]])
-    found = spread(scores, np.array([0, 2]), np.array([1, 3]))
-    # heads that place a whole prompt elsewhere do not differ; of the second pair they take both sides
-    assert found == {"deviation": 0.5, "divided": 0.5}
-    none = np.array([], dtype=np.int64)
-    assert spread(scores, none, none) == {"deviation": None, "divided": None}
 
 
 def test_an_ensemble_widens_off_its_distribution() -> None:
@@ -60,11 +51,15 @@ def test_an_ensemble_widens_off_its_distribution() -> None:
         (loss.terms.sum() / loss.weights.sum()).backward()
         optimizer.step()
     learned = weights.detach().numpy()
-    left, right = np.arange(0, 2 * count, 2), np.arange(1, 2 * count, 2)
-    near, far = (spread(drawn(ways) @ learned, left, right) for ways in (slice(0, known), slice(known, width)))
-    assert near["divided"] is not None
-    assert far["divided"] is not None
-    assert far["divided"] > near["divided"] + 0.3
+    chosen = np.ones(count)
+
+    def unanimous(ways: slice) -> float:
+        scores = drawn(ways) @ learned
+        found = ensemble_spread(scores[0::2] - scores[1::2], chosen)
+        assert found is not None
+        return float(found["unanimous"])
+
+    assert unanimous(slice(known, width)) < unanimous(slice(0, known)) - 0.3
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -6,20 +6,17 @@ from numpy.typing import NDArray
 from training.engine.loop import Learner, Split, observed
 
 Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
 
 
-def head_scores(learner: Learner, split: Split) -> tuple[Floats, Whole, Whole]:
-    """Scores of all completions [R, K], and the left and right completion of each pair [E]."""
-    scores, left, right = [], [], []
-    rows = 0
+def head_differences(learner: Learner, split: Split) -> tuple[Floats, Floats]:
+    """Of each pair what each head scores its left completion above the right one [E, K], and P(left better) [E]."""
+    differences = []
     for batch, outputs in observed(learner, split):
         assert outputs.scores is not None
-        scores.append(outputs.scores.double().cpu().numpy())
-        left.append(batch.edges.left.cpu().numpy() + rows)
-        right.append(batch.edges.right.cpu().numpy() + rows)
-        rows += len(batch.last)
-    return np.concatenate(scores), np.concatenate(left), np.concatenate(right)
+        scores = outputs.scores.double()
+        differences.append((scores[batch.edges.left] - scores[batch.edges.right]).cpu().numpy())
+    labels = [edge.probability for group in split.groups for edge in group.preferences]
+    return np.concatenate(differences), np.array(labels)
 
 
 def segment_scores(learner: Learner, split: Split, types: int) -> tuple[Floats, Floats]:
