@@ -25,6 +25,7 @@ SCALES = np.array([1.0, 1.5, 2.0, 3.0, 4.5])
 # Exponents of a Beta prior on the accuracy, its mode .8: what crowds reach on preferences, worth five labels.
 ACCURACY_PRIOR = (4.0, 1.0)
 LEAST_LEFT = 0.05
+MOST_COMPLETIONS = 64
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,12 @@ class Sharing:
 
 
 def sharing_of(group: Ints, a: Ints, b: Ints) -> Sharing:
-    """From each pair's group, and its completions' numbers [N]; pairs alone in their group share with nobody."""
+    """From each pair's group, and its completions' numbers [N]; pairs alone in their group share with nobody, and none
+    do in a group of more than MOST_COMPLETIONS, whose cost would be their cube."""
     size = np.bincount(group, minlength=1)
-    shared = size[group] > 1
+    members = np.unique(np.column_stack([np.concatenate([group, group]), np.concatenate([a, b])]), axis=0)
+    completions = np.bincount(members[:, 0], minlength=1)
+    shared = (size[group] > 1) & (completions[group] <= MOST_COMPLETIONS)
     out_group = np.full(len(group), -1, dtype=np.int64)
     place_a, place_b = np.zeros(len(group), dtype=np.int64), np.zeros(len(group), dtype=np.int64)
     if not shared.any():

@@ -7,6 +7,7 @@ import pytest
 
 from routing.ppm.logistic import sigmoid
 from routing.ppm.preference_model import (
+    MOST_COMPLETIONS,
     Belief,
     Prior,
     Sharing,
@@ -124,3 +125,12 @@ def test_the_margin_of_other_pairs_is_a_ridge_fit_without_the_pair() -> None:
         scores = np.linalg.solve(b.T @ b + np.eye(b.shape[1]), b.T @ verdict[rest])
         assert margin[row] == pytest.approx(float(incidence[row] @ scores))
     assert margin[-1] == 0.0
+
+
+def test_pairs_of_a_prompt_with_very_many_completions_share_with_nobody() -> None:
+    many = np.arange(MOST_COMPLETIONS)
+    group = np.concatenate([np.zeros(len(many), np.int64), np.ones(len(many), np.int64)])
+    inside = sharing_of(group, np.concatenate([many, many + 1000]), np.concatenate([many[::-1], many + 2000]))
+    assert (inside.group[: len(many)] >= 0).all()  # 64 completions
+    assert (inside.group[len(many) :] == -1).all()  # 128
+    assert (inside.groups, inside.most) == (1, MOST_COMPLETIONS)
