@@ -247,11 +247,12 @@ def _record(generation: Generation, source: Instance, row: Mapping[str, Any]) ->
         for place in side["shown"]
     ]
     kept = {name: source.meta[name] for name in ("lang", "language", "tags", "category") if name in source.meta}
+    needed = {name: value for name, value in (("lang", source.lang), ("skill", source.skill)) if value}
     origin = {"generation": str(generation.public_id), "prompt_of": str(source.public_id)}
     return ImportedInstance(
         external_id=f"{generation.public_id.hex[:12]}-{source.public_id}",
         prompt=source.prompt,
         completions=completions,
-        meta={**kept, **origin},
+        meta={**kept, **needed, **origin},
         source=f"run {generation.model.run.number}",
     )

@@ -104,6 +104,7 @@ def test_what_was_written_becomes_instances_once_and_what_is_empty_is_counted(ca
     made = generations.start_generation(model, cast.task, cast.manager, task_name="Which run", opponent="small")
     made.folder.mkdir(parents=True)
     first, second = Instance.objects.filter(task=cast.task).order_by("pk")[:2]
+    Instance.objects.filter(pk=first.pk).update(lang="de", skill="law")
     names = generations.names_of(made)
     lines = [
         {"id": str(first.pk), "sides": {names[0]: drawn("Yes."), names[1]: drawn("No.")}},
@@ -116,6 +117,7 @@ def test_what_was_written_becomes_instances_once_and_what_is_empty_is_counted(ca
     assert generations._add(made) == (0, left_out)
     instance = made.task.instances.get()
     assert instance.prompt == first.prompt
+    assert (instance.lang, instance.skill) == ("de", "law")
     assert [one["model"] for one in instance.completions] == names
     assert instance.open_slots == made.task.overlap
     assert instance.meta["generation"] == str(made.public_id)
