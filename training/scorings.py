@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from feedback.content import media_of, text_of
-from feedback.exceptions import InvalidInput
+from feedback.exceptions import Conflict, InvalidInput
 from feedback.models import Annotation, Annotator, AnnotatorKind, AuditEvent, Instance, JobKind, Source, Task, User
 from feedback.questions import PreferenceQuestion, Question, RankingQuestion, leading_question, value_of_strength
 from feedback.services import jobs, queue
@@ -29,7 +29,8 @@ CHUNK = 500
 def start_scoring(model: TrainedModel, task: Task, actor: User | None, *, idempotency_key: str = "") -> Scoring:
     """Write a scoring of a task's instances by a reward model, and its job. What is scored already is left alone.
 
-    A scoring of the same model and task that is under way is returned instead. Raises InvalidInput.
+    A scoring of the same model and task that is under way is returned instead. Raises InvalidInput, and Conflict for
+    a key of another scoring.
     """
     if model.kind != ModelKind.REWARD_MODEL:
         raise InvalidInput(errors={"model": "A policy writes texts and gives no scores; choose a reward model."})
@@ -52,6 +53,8 @@ def start_scoring(model: TrainedModel, task: Task, actor: User | None, *, idempo
         job = jobs.enqueue(JobKind.SCORE, task.project, params, actor=actor, idempotency_key=idempotency_key)
         before = Scoring.objects.filter(job=job).first()
         if before:
+            if job.params != params:
+                raise Conflict("This idempotency key was already used for another scoring.")
             return before
         made = Scoring.objects.create(model=model, task=task, annotator=annotator_of(model), job=job, created_by=actor)
         AuditEvent.write("scoring.start", actor=actor, project=task.project, subject=str(made.public_id))

@@ -14,7 +14,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from feedback.exceptions import InvalidInput
+from feedback.exceptions import Conflict, InvalidInput
 from feedback.models import Annotation, Annotator, Instance, Job, Source, Task
 from feedback.questions import parse_questions
 from feedback.services import people, tasks
@@ -220,6 +220,14 @@ def test_a_scoring_under_way_is_not_started_again(cast: Any) -> None:
     model = reward_model(cast)
     assert scorings.start_scoring(model, cast.task, None) == scorings.start_scoring(model, cast.task, None)
     assert Job.objects.filter(kind="score").count() == 1
+
+
+def test_a_key_belongs_to_one_scoring(cast: Any) -> None:
+    model, other = reward_model(cast), tasks.create_task(cast.project, "Other", QUESTIONS, actor=cast.manager)
+    made = scorings.start_scoring(model, cast.task, cast.manager, idempotency_key="k")
+    assert scorings.start_scoring(model, cast.task, cast.manager, idempotency_key="k") == made
+    with pytest.raises(Conflict):
+        scorings.start_scoring(model, other, cast.manager, idempotency_key="k")
 
 
 def name_models(cast: Any) -> None:
