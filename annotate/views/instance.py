@@ -22,7 +22,7 @@ from routing.models import RoutingDecision
 from ..access import in_project, user_of
 from . import comments, comparing, reading
 from .comparing import LETTERS
-from .instances import found_by, query_of
+from .instances import found_by, query_of, slim
 
 MOST_SAID = 200
 _ENDED = (AssignmentState.SKIPPED, AssignmentState.FLAGGED, AssignmentState.EXPIRED, AssignmentState.LENT)
@@ -85,7 +85,7 @@ def _neighbours(request: HttpRequest, row: Instance) -> dict[str, Any]:
     except InvalidInput:
         return {"query": "", "previous": None, "next": None}
     anchor = finding.with_counts(Instance.objects.filter(pk=row.pk)).get() if order.counts else row
-    before, after = leafing.neighbours(finding.with_counts(found) if order.counts else found, order, anchor)
+    before, after = leafing.neighbours(slim(found, order), order, anchor)
     return {"query": query, "previous": before, "next": after}
 
 

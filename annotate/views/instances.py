@@ -74,13 +74,12 @@ def _page(request: HttpRequest, task: Task) -> dict[str, Any]:
     """One page of the instances that the filters find, and the addresses of its neighbours."""
     found, order = found_by(request.GET, task)
     before, after = _anchor(request, task, "before"), _anchor(request, task, "after")
-    # sorted by key and column alone: with texts and counts in every row a sort would carry them all
-    slim = (finding.with_counts(found) if order.counts else found).only("public_id", "task_id", *order.stored)
-    leaf = leafing.leaf(slim, order, PAGE, anchor=before or after, backwards=before is not None)
+    leaf = leafing.leaf(slim(found, order), order, PAGE, anchor=before or after, backwards=before is not None)
+    rows = _whole(leaf.rows)
     total = found.order_by()[: MOST_COUNTED + 1].count()
     query = query_of(request.GET)
     return {
-        "rows": [row_of(instance) for instance in _whole(leaf.rows)],
+        "rows": [row_of(instance) for instance in rows],
         "total": min(total, MOST_COUNTED),
         "more_than_total": total > MOST_COUNTED,
         "query": query,
@@ -88,9 +87,15 @@ def _page(request: HttpRequest, task: Task) -> dict[str, Any]:
         "narrowed": bool(_wanted(request.GET)),
         "chips": _chips(request.GET),
         "link": request.build_absolute_uri(f"{request.path}?{urlencode({'task': task.public_id})}&{query}".rstrip("&")),
-        "previous_url": _address(task, query, before=leaf.rows[0].public_id) if leaf.rows and leaf.before else "",
-        "next_url": _address(task, query, after=leaf.rows[-1].public_id) if leaf.rows and leaf.after else "",
+        "previous_url": _address(task, query, before=rows[0].public_id) if rows and leaf.before else "",
+        "next_url": _address(task, query, after=rows[-1].public_id) if rows and leaf.after else "",
     }
+
+
+def slim(found: QuerySet[Instance], order: leafing.Order) -> QuerySet[Instance]:
+    """What was found, by key and what it is sorted by alone: with texts in every row a sort would carry them all."""
+    rows = finding.with_one_count(found, order.column) if order.counts else found
+    return rows.only("task_id", *order.stored)
 
 
 def _whole(rows: list[Instance]) -> list[Instance]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from feedback.models import Annotation, Annotator, AuditEvent
+from feedback.models import Annotation, Annotator, AuditEvent, Instance
 from feedback.services import people, searching
 from tests.conftest import Cast, make_cast, make_instances
 
@@ -119,6 +123,44 @@ def test_pages_follow_each_other_in_any_order(cast: Cast) -> None:
     assert seen == expected
     back = client.get(address + context["previous_url"]).context
     assert [one["instance"].external_id for one in back["rows"]] == expected[50:100]
+
+
+@pytest.mark.parametrize("narrowed", ["", "&source=books"], ids=["all", "narrowed"])
+@pytest.mark.parametrize("sort", ["people", "-people", "judges", "-judges"])
+def test_instances_are_put_in_the_order_of_their_annotations(cast: Cast, sort: str, narrowed: str) -> None:
+    cast.task.instances.all().delete()
+    rows = make_instances(cast.task, 60)
+    Instance.objects.filter(pk__in=[row.pk for row in rows[2:]]).update(source="books")
+    for n, row in enumerate(rows):
+        for who in ("ann", "bob", "cleo")[: n % 4]:
+            say(cast, row, "tie", who)
+        if n % 3:
+            say(cast, row, "tie", "gpt", "judge")
+    cast.task.annotations.filter(instance=rows[3], annotator__name="ann").update(
+        state="withdrawn", withdrawn_at=timezone.now()
+    )
+    live = Counter(cast.task.annotations.filter(state="submitted").values_list("instance_id", "source"))
+    source, sign = "judge" if "judges" in sort else "human", -1 if sort.startswith("-") else 1
+    wanted = rows[2:] if narrowed else rows
+    expected = [r.pk for r in sorted(wanted, key=lambda row: (sign * live[row.pk, source], sign * row.pk))]
+    client, address = logged_in(cast.viewer), reverse("instances", args=[cast.project.public_id])
+    with CaptureQueriesContext(connection) as asked:
+        context = client.get(f"{address}?task={cast.task.public_id}&sort={sort}{narrowed}").context
+        sorting = [query["sql"] for query in asked.captured_queries]
+    seen = [one["instance"].pk for one in context["rows"]]
+    assert seen == expected[:50]
+    following = client.get(address + context["next_url"]).context
+    assert [one["instance"].pk for one in following["rows"]] == expected[50:]
+    back = client.get(address + following["previous_url"]).context
+    assert [one["instance"].pk for one in back["rows"]] == expected[:50]
+    alone = client.get(
+        f"{reverse('instance', args=[cast.project.public_id, rows[5].public_id])}?{back['query']}"
+    ).context
+    beside = [alone[name] and alone[name].pk for name in ("previous", "next")]
+    place = expected.index(rows[5].pk)
+    assert beside == [expected[place - 1] if place else None, expected[place + 1]]
+    [sorting] = [sql for sql in sorting if "GROUP BY" in sql and "LIMIT 51" in sql]
+    assert sorting.count("SELECT") == 1  # counted in one pass, not instance by instance
 
 
 def test_disagreement_is_found(cast: Cast) -> None:
