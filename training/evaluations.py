@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 
-from feedback.exceptions import Conflict, FeedbackError, InvalidInput, WrongState
+from feedback.exceptions import Conflict, InvalidInput, WrongState
 from feedback.models import AuditEvent, DatasetState, DatasetVersion, Instance, JobKind, User
 from feedback.services import jobs, uploads
 from feedback.services.jobs import JobContext
@@ -123,7 +123,7 @@ def start_on_upload(
     stored = uploads.store_upload(file.chunks(), file.name or "")
     try:
         made = start_evaluation(model, stored, actor, config=config, idempotency_key=idempotency_key)
-    except FeedbackError:
+    except BaseException:
         uploads.discard(stored)
         raise
     if made.path != stored.path:  # the key was used before, for the same bytes

@@ -68,6 +68,8 @@ def start_generation(
     asked = _checked(wishes or {}, opponent)
     _check_models(model, prompts, opponent, reward_model, asked)
     project = model.run.project
+    if task and task.project_id != project.pk:
+        raise InvalidInput(errors={"task": "Choose a task of this project."})
     params = {
         "model": str(model.public_id),
         "prompts": str(prompts.public_id),

@@ -22,7 +22,7 @@ from training.models import Evaluation, TrainedModel
 
 from ..views.evaluations import send_scores
 from .fields import Empty, public_id
-from .idempotency import key_of
+from .idempotency import job_key_of
 from .parsers import StrictJSONParser
 from .permissions import Need
 from .views import ProjectView
@@ -96,10 +96,9 @@ class Evaluations(EvaluationView):
         body = self.checked(request, NewEvaluation)
         models = TrainedModel.objects.select_related("run__project", "run__version__task")
         model = get_object_or_404(models, run__project=self.project, public_id=body["model"])
-        key = key_of(request)
         shared: dict[str, Any] = {
             "config": {name: body[name] for name in ("max_length", "long_rows") if name in body},
-            "idempotency_key": f"api:{self.user.pk}:{key}"[:200] if key else "",
+            "idempotency_key": job_key_of(request, self.user),
         }
         if "file" in body:
             made = evaluations.start_on_upload(model, body["file"], self.user, **shared)

@@ -17,7 +17,7 @@ from training import generations, scorings, winrates
 from training.models import Generation, Scoring, TrainedModel
 
 from .fields import Empty, TextField, public_id
-from .idempotency import key_of
+from .idempotency import job_key_of
 from .permissions import Need
 from .views import ProjectView
 
@@ -98,10 +98,6 @@ class UseView(ProjectView):
     def task_named(self, public_id: UUID) -> Task:
         return get_object_or_404(Task.objects.select_related("project"), project=self.project, public_id=public_id)
 
-    def key(self, request: Request) -> str:
-        key = key_of(request)
-        return f"api:{self.user.pk}:{key}"[:200] if key else ""
-
 
 @extend_schema_view(get=extend_schema(operation_id="generations_list"))
 class Generations(UseView):
@@ -128,7 +124,7 @@ class Generations(UseView):
             opponent=body.get("opponent", ""),
             reward_model=self.model_named(body.get("reward_model")),
             wishes=body["settings"],
-            idempotency_key=self.key(request),
+            idempotency_key=job_key_of(request, self.user),
         )
         return self.shown(self.get_queryset().get(pk=made.pk), 202)
 
@@ -160,7 +156,7 @@ class Scorings(UseView):
         model = self.model_named(body["model"])
         assert model is not None
         made = scorings.start_scoring(
-            model, self.task_named(body["task"]), self.user, idempotency_key=self.key(request)
+            model, self.task_named(body["task"]), self.user, idempotency_key=job_key_of(request, self.user)
         )
         return self.shown(self.get_queryset().get(pk=made.pk), 202)
 

@@ -37,6 +37,12 @@ def key_of(request: Request) -> str:
     return key
 
 
+def job_key_of(request: Request, user: User) -> str:
+    """What a job of this request is known by, whatever its key's length, or an empty string without a key."""
+    key = key_of(request)
+    return f"api:{user.pk}:{hashlib.sha256(key.encode()).hexdigest()}" if key else ""
+
+
 def once(
     post: Callable[Concatenate[V, Request, P], Response],
 ) -> Callable[Concatenate[V, Request, P], Response]:

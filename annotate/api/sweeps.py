@@ -16,7 +16,7 @@ from training import comparing, sweeps
 from training.models import Run, Sweep
 
 from .fields import Empty, public_id
-from .idempotency import key_of
+from .idempotency import job_key_of
 from .permissions import Need
 from .training import RunBody
 from .views import ProjectView
@@ -79,7 +79,6 @@ class Sweeps(SweepView):
         version = versions.filter(public_id=body["version"]).first()
         if version is None:
             raise serializers.ValidationError({"version": "There is no such dataset version."})
-        key = key_of(request)
         made = sweeps.start_sweep(
             version,
             body["objective"],
@@ -87,7 +86,7 @@ class Sweeps(SweepView):
             body["config"],
             body["grid"],
             self.user,
-            f"api:{self.user.pk}:{key}"[:190] if key else "",
+            job_key_of(request, self.user),
         )
         return self.shown(self.get_queryset().get(pk=made.pk), 201)
 

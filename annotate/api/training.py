@@ -26,7 +26,7 @@ from training.objectives.options import ObjectiveOptions
 
 from ..views.models import send_model_file
 from .fields import Empty, public_id
-from .idempotency import key_of, once
+from .idempotency import job_key_of, once
 from .permissions import Need
 from .views import ProjectView
 
@@ -115,14 +115,13 @@ class Runs(RunView):
         version = versions.filter(public_id=body["version"]).first()
         if version is None:
             raise serializers.ValidationError({"version": "There is no such dataset version."})
-        key = key_of(request)
         run = services.start_run(
             version,
             body["objective"],
             body["base_model"],
             body["config"],
             self.user,
-            f"api:{self.user.pk}:{key}"[:200] if key else "",
+            job_key_of(request, self.user),
         )
         return self.shown(self.get_queryset().get(pk=run.pk), 201)
 

@@ -50,6 +50,13 @@ def test_one_idempotency_key_starts_one_run(cast: Any, api: Any) -> None:
     assert Run.objects.count() == Job.objects.count() == 1
 
 
+def test_keys_that_differ_at_their_end_only_are_two(cast: Any, api: Any) -> None:
+    client, keys = api(cast.manager), ("k" * 199 + end for end in "ab")
+    answers = [client.send("post", path(cast, "runs/"), wish(cast), **{"Idempotency-Key": key}) for key in keys]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json()["id"] != answers[1].json()["id"]
+
+
 def test_starting_needs_the_scope_train_and_the_role_manager(cast: Any, api: Any) -> None:
     body = wish(cast)
     run = queued_run(cast)
