@@ -279,3 +279,17 @@ def test_a_comparison_that_fails_says_so_and_can_be_asked_for_again(visitors: Vi
     page.context.unroute("**/differ*.js")
     page.get_by_role("region", name="Refinement of A").get_by_label("Refined text").fill("Other words")
     expect(words).to_have_text("Words removed: 12, added: 2")
+
+
+def test_long_completions_out_of_sight_are_not_laid_out_and_keep_their_place(visitors: Visitors) -> None:
+    long = "\n\n".join(f"Line {n} of a long completion." for n in range(900))
+    page = open_work(visitors, critics(order=list(range(12)), completions=[long] * 12))
+    laid_out = "t => t.querySelector('.prose > p').checkVisibility({ contentVisibilityAuto: true })"
+    first, last = page.locator(".completion-text").first, page.locator(".completion-text").last
+    assert (first.evaluate(laid_out), last.evaluate(laid_out)) == (True, False)
+    first.evaluate("t => { t.scrollTop = 3000 }")
+    last.scroll_into_view_if_needed()
+    eventually(lambda: last.evaluate(laid_out) and not first.evaluate(laid_out), page=page)
+    expect(last).to_have_attribute("tabindex", "0")
+    first.scroll_into_view_if_needed()
+    assert first.evaluate("t => t.scrollTop") == 3000
