@@ -20,6 +20,7 @@ from training.objectives.catalogue import READ_SHAPES
 from ..access import in_project, no_task_yet, task_from, user_of
 from ..downloads import send_file
 from ..forms.datasets import FreezeForm
+from ..forms.refusing import refuse
 from .jobs import job_context
 
 # which of TRL's trainers takes a shape unchanged, and what to say of it
@@ -59,8 +60,7 @@ def dataset_create(request: HttpRequest, project: Project) -> HttpResponse:
             version = datasets.create_version(task, form.spec(), actor=actor, idempotency_key=key)
             return redirect("dataset", project.public_id, version.public_id)
         except InvalidInput as error:
-            for path, sentence in (error.errors or {"": error.message}).items():
-                form.add_error(path.split(".")[0] if path.split(".")[0] in form.fields else None, sentence)
+            refuse(form, error)
     tasks = project.tasks.order_by("name")
     context = {"project": project, "active": "datasets", "task": task, "tasks": tasks, "form": form}
     return render(request, "datasets/create.html", context, status=422 if form.is_bound else 200)

@@ -20,6 +20,7 @@ from training.models import Evaluation, TrainedModel
 from ..access import in_project, user_of
 from ..downloads import send_file
 from ..forms.evaluations import EvaluationForm
+from ..forms.refusing import refuse
 from .figures import accuracy_words, reliability_chart, section_bars, slice_rows
 from .jobs import job_context
 
@@ -37,8 +38,7 @@ def evaluation_create(request: HttpRequest, project: Project, model: UUID) -> Ht
             made = _start(row, form, user_of(request), f"form:{key}" if key else "")
             return redirect("evaluation", project.public_id, made.public_id)
         except FeedbackError as error:
-            for path, sentence in (error.errors or {"": error.message}).items():
-                form.add_error(path if path in form.fields else None, sentence)
+            refuse(form, error)
     context = {
         "project": project,
         "active": "models",

@@ -17,6 +17,7 @@ from training.models import Generation, Scoring, TrainedModel
 
 from ..access import in_project, user_of
 from ..forms.generations import GenerationForm, ScoringForm
+from ..forms.refusing import refuse
 from .jobs import job_context
 
 
@@ -24,11 +25,6 @@ def _model(project: Project, public_id: UUID) -> TrainedModel:
     return get_object_or_404(
         TrainedModel.objects.select_related("run__project"), run__project=project, public_id=public_id
     )
-
-
-def _refuse(form: Any, error: FeedbackError) -> None:
-    for path, sentence in (error.errors or {"": error.message}).items():
-        form.add_error(path if path in form.fields else None, sentence)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -52,7 +48,7 @@ def generation_create(request: HttpRequest, project: Project, model: UUID) -> Ht
             )
             return redirect("generation", project.public_id, made.public_id)
         except FeedbackError as error:
-            _refuse(form, error)
+            refuse(form, error)
     context = {"project": project, "active": "models", "model": row, "form": form}
     context["key"] = request.POST.get("key") or secrets.token_urlsafe(16)
     return render(request, "generations/create.html", context, status=422 if form.is_bound else 200)
@@ -68,7 +64,7 @@ def scoring_create(request: HttpRequest, project: Project, model: UUID) -> HttpR
             made = scorings.start_scoring(row, form.tasks[form.cleaned_data["task"]], user_of(request))
             return redirect("scoring", project.public_id, made.public_id)
         except FeedbackError as error:
-            _refuse(form, error)
+            refuse(form, error)
     context = {"project": project, "active": "models", "model": row, "form": form}
     return render(request, "generations/score.html", context, status=422 if form.is_bound else 200)
 
