@@ -111,7 +111,7 @@ def _adaptive(world: World, human: Floats, labels: int, seed: int) -> tuple[floa
     purchase = Purchase([int(side) for side in human], labels)
     doubt = 1.0 - np.abs(2.0 * world.judge_p - 1.0) + ~world.order_consistent
     while purchase.left:
-        wanted = learner.next_round(purchase.open(), doubt, rng)[: purchase.left]
+        wanted = learner.next_round(purchase.open(), doubt, rng).instances[: purchase.left]
         if not len(wanted):
             break
         learner.learn(wanted, purchase.buy(wanted))

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from routing.ppm.preference_model import Belief, PreferenceModel, accuracy_of, fit_preferences, with_label
+from routing.ppm.logistic import sigmoid
+from routing.ppm.preference_model import (
+    Belief,
+    PreferenceModel,
+    accuracy_of,
+    fit_preferences,
+    with_label,
+    with_labels,
+)
 from routing.ppm.signals import Signals
 
 Floats = NDArray[np.float64]
@@ -18,6 +28,33 @@ FIRST_ACCURACY = 0.8
 UNCHANGED = 60
 # A label that adds less than this to the chance of being right does not pay.
 LEAST_WORTH = 0.02
+INTERVAL_Z = 1.645
+
+
+@dataclass(frozen=True)
+class Round:
+    """The pairs to label next. Of those not chosen by worth, `drawn` were drawn, each with probability `chance`; they
+    come last. `ended` says why there is none."""
+
+    instances: Ints
+    drawn: Ints
+    chance: float
+    ended: str = ""
+
+    @property
+    def propensity(self) -> Floats:
+        """Each pair's probability of being among these [n]."""
+        return np.where(np.isin(self.instances, self.drawn), self.chance, 1.0)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a learner has to be told beside its labels to go on where it was: people's accuracy as estimated now and as
+    the belief was fitted with, and how many of the last labels changed no side."""
+
+    accuracy: float = FIRST_ACCURACY
+    fitted_with: float = FIRST_ACCURACY
+    unchanged: int = 0
 
 
 class Learner:
@@ -26,66 +63,129 @@ class Learner:
     A label of a pair is worth h − max(p, 1−p), people's accuracy over that of the belief: what it adds to being right.
     """
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, signals: Signals, progress: Progress | None = None) -> None:
+        before = progress or Progress()
         self.signals = signals
-        self.accuracy = FIRST_ACCURACY
+        self.accuracy, self._fitted_with = before.accuracy, before.fitted_with
         self.labelled = np.zeros(0, dtype=np.int64)
         self.said_a = np.zeros(0)
-        self.unchanged = 0
-        self._model: PreferenceModel | None = None
+        self.unchanged = before.unchanged
         self._refit()
 
-    def learn(self, instances: Ints, said_a: Floats) -> None:
-        """One round's labels [n]: 1 a better, ½ tie, 0 b better. People's accuracy is estimated anew, too."""
-        before = self._belief.probability[instances]
-        changed = (with_label(before, said_a, self.accuracy) > 0.5) != (before > 0.5)
-        self.unchanged = 0 if changed.any() else self.unchanged + len(instances)
+    @property
+    def progress(self) -> Progress:
+        """What, with the labels so far, makes this learner anew."""
+        return Progress(self.accuracy, self._fitted_with, self.unchanged)
+
+    @property
+    def model(self) -> PreferenceModel:
+        """The fit behind the belief."""
+        return self._model
+
+    def know(self, instances: Ints, said_a: Floats) -> None:
+        """Labels [n] of earlier rounds, when a learner is made anew: nobody's accuracy is estimated from them again."""
         self.labelled = np.concatenate([self.labelled, instances])
         self.said_a = np.concatenate([self.said_a, said_a])
         self._refit()
-        self.accuracy = accuracy_of(self._others(), self.said_a)
+
+    def learn(self, instances: Ints, said_a: Floats) -> None:
+        """One round's labels [n]: 1 a better, ½ tie, 0 b better; several of one pair are several people's.
+
+        People's accuracy is estimated anew, too.
+        """
+        before = self.probability[instances]
+        changed = (with_label(before, said_a, self.accuracy) > 0.5) != (before > 0.5)
+        self.unchanged = 0 if changed.any() else self.unchanged + len(instances)
+        self._fitted_with = self.accuracy
+        self.know(instances, said_a)
+        _, owner, others = self._others()
+        self.accuracy = accuracy_of(Belief(others.mean[owner], others.variance[owner]), self.said_a)
 
     @property
     def probability(self) -> Floats:
-        """P(a better) [N]: of a labelled pair the posterior of its own label and all else, elsewhere of all else."""
+        """P(a better) [N]: of a labelled pair the posterior of its own labels and all else, elsewhere of all else."""
+        return self.weighed(np.full(len(self.said_a), self.accuracy))
+
+    def weighed(self, accuracy: Floats) -> Floats:
+        """The same [N] where each label has an accuracy of its own [n]: that of the person, say."""
         p = self._belief.probability
         if len(self.labelled):
-            p[self.labelled] = with_label(self._others().probability, self.said_a, self.accuracy)
+            pairs, owner, others = self._others()
+            p[pairs] = with_labels(others.probability, owner, self.said_a, accuracy)
         return p
 
     @property
+    def unlabelled_probability(self) -> Floats:
+        """P(a better) [N] as the model has it, a pair's own label only as one of many."""
+        return self._belief.probability
+
+    @property
     def worth(self) -> Floats:
-        """What one label of each pair that has none adds to the chance of being right there [N]; may be negative."""
-        p = self._belief.probability
+        """What one more label of each pair adds to the chance of being right there [N]; may be negative."""
+        p = self.probability
         return np.asarray(self.accuracy - np.maximum(p, 1.0 - p), dtype=np.float64)
 
-    def next_round(self, unlabelled: Ints, doubt: Floats, rng: np.random.Generator) -> Ints:
-        """The pairs to label next; none when no label pays any more or the last ones changed nothing.
+    def worth_bounds(self) -> tuple[Floats, Floats]:
+        """90% interval of `worth` [N]: the logit's own uncertainty, which `worth` averages out."""
+        mean, sd = np.abs(self._belief.mean), np.sqrt(self._belief.variance)
+        surest = sigmoid(mean + INTERVAL_Z * sd)
+        least = sigmoid(np.maximum(mean - INTERVAL_Z * sd, 0.0))
+        return self.accuracy - surest, self.accuracy - least
 
-        At first max(25, 2% of N) by the judge's own doubt [N], then 3% of N by worth, 5% of them drawn at random.
+    def next_round(
+        self,
+        candidates: Ints,
+        doubt: Floats,
+        rng: np.random.Generator,
+        *,
+        most: int | None = None,
+        explored: float = EXPLORED,
+        least_worth: float = LEAST_WORTH,
+    ) -> Round:
+        """At first max(25, 2% of N) by the judge's own doubt [N], then 3% of N by worth, a share `explored` at random.
+
+        None when no label pays any more or the last ones changed nothing. At most `most`, which is what the money pays.
+        A pair that has labels may be a candidate, too: one more label of it is worth what its posterior leaves open.
+        Raises ValueError unless 0 ≤ explored ≤ 1.
         """
-        size = len(doubt)
+        if not 0.0 <= explored <= 1.0:
+            raise ValueError("The share that is drawn at random lies between 0 and 1.")
+        size, none = len(doubt), candidates[:0]
         if not len(self.labelled):
             first = max(FIRST_LEAST, int(FIRST_SHARE * size))
-            return unlabelled[np.argsort(-doubt[unlabelled], kind="stable")][:first]
-        worth = self.worth[unlabelled]
+            chosen = candidates[np.argsort(-doubt[candidates], kind="stable")][:first][:most]
+            return Round(chosen, none, 0.0, "" if len(chosen) else "nothing is left to label")
+        worth = self.worth[candidates]
         order = np.argsort(-(worth + 1e-6 * rng.random(len(worth))), kind="stable")
-        paying = unlabelled[order][worth[order] > LEAST_WORTH]
+        paying = candidates[order][worth[order] > least_worth]
         if not len(paying) or self.unchanged >= UNCHANGED:
-            return paying[:0]
+            why = f"the last {self.unchanged} labels changed no side" if len(paying) else "no further label pays"
+            return Round(none, none, 0.0, why)
         count = max(1, int(ROUND_SHARE * size))
-        explored = round(EXPLORED * count)
-        best = paying[: count - explored]
-        rest = rng.permutation(np.setdiff1d(unlabelled, best))
-        return np.concatenate([best, rest[: min(explored, count - len(best))]])
+        at_random = round(explored * count)
+        best = paying[: count - at_random]
+        rest = rng.permutation(np.setdiff1d(candidates, best))
+        drawn = rest[: min(at_random, count - len(best))]
+        best, drawn = best[:most], drawn[: None if most is None else max(most - len(best), 0)]
+        return Round(np.concatenate([best, drawn]), drawn, len(drawn) / max(len(rest), 1))
 
     def _refit(self) -> None:
         x, sharing, rows = self.signals.x, self.signals.sharing, self.labelled
         self._model = fit_preferences(
-            x[rows], sharing.rows(rows), self.said_a, self.signals.prior, self.accuracy, self._model
+            x[rows],
+            sharing.rows(rows),
+            self.said_a,
+            self.signals.prior,
+            self._fitted_with,
+            getattr(self, "_model", None),
         )
         self._belief = self._model.belief(x, sharing)
 
-    def _others(self) -> Belief:
-        assert self._model is not None
-        return self._model.without_own(Belief(self._belief.mean[self.labelled], self._belief.variance[self.labelled]))
+    def _others(self) -> tuple[Ints, Ints, Belief]:
+        """(labelled pairs [L], each label's place among them [n], what the labels of other pairs say of each [L])."""
+        pairs, owner = np.unique(self.labelled, return_inverse=True)
+        return (
+            pairs,
+            owner,
+            self._model.without_own(Belief(self._belief.mean[pairs], self._belief.variance[pairs]), owner),
+        )

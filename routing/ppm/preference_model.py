@@ -122,10 +122,12 @@ class PreferenceModel:
             own[inside] = pull[np.arange(len(g)), a] - pull[np.arange(len(g)), b]
         return Belief(mean, own + np.einsum("np,np->n", rest @ self.curvature.weights, rest))
 
-    def without_own(self, belief: Belief) -> Belief:
-        """Of the labelled pairs, what all other labels say; `belief` of the same rows in the order of the fit."""
-        left = np.maximum(1.0 - self.weight * belief.variance, LEAST_LEFT)
-        return Belief(belief.mean - belief.variance * self.gradient / left, belief.variance / left)
+    def without_own(self, belief: Belief, owner: Ints) -> Belief:
+        """Of some labelled pairs [L], what the labels of all other pairs say; owner [n] is each label's row there."""
+        gradient = np.bincount(owner, self.gradient, minlength=len(belief.mean))
+        weight = np.bincount(owner, self.weight, minlength=len(belief.mean))
+        left = np.maximum(1.0 - weight * belief.variance, LEAST_LEFT)
+        return Belief(belief.mean - belief.variance * gradient / left, belief.variance / left)
 
 
 def _logits(x: Floats, sharing: Sharing, beta: Floats, strength: Floats) -> Floats:
@@ -254,5 +256,14 @@ def accuracy_of(others: Belief, said_a: Floats) -> float:
 
 def with_label(others: Floats, said_a: Floats, accuracy: float) -> Floats:
     """P(a is truly better) [n] after a person's label: log-odds add up; a tie says nothing of the side."""
-    odds = np.log(others / (1.0 - others)) + (2.0 * said_a - 1.0) * np.log(accuracy / (1.0 - accuracy))
-    return sigmoid(odds)
+    return with_labels(others, np.arange(len(others)), said_a, accuracy)
+
+
+def with_labels(others: Floats, owner: Ints, said_a: Floats, accuracy: float | Floats) -> Floats:
+    """P(a is truly better) [L] after labels said_a [n], each of the pair owner [n]; people err independently.
+
+    accuracy is everybody's, or of each label [n].
+    """
+    odds = np.log(others / (1.0 - others))
+    said = (2.0 * said_a - 1.0) * np.log(accuracy / (1.0 - accuracy))
+    return sigmoid(odds + np.bincount(owner, said, minlength=len(others)))

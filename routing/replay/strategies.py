@@ -54,7 +54,7 @@ def _adaptive(pool: ReplayPool, purchase: Purchase, rng: np.random.Generator) ->
     learner = Learner(pool.signals)
     doubt = doubt_of(pool, rng)
     while purchase.left:
-        wanted = learner.next_round(purchase.open(), doubt, rng)[: purchase.left]
+        wanted = learner.next_round(purchase.open(), doubt, rng).instances[: purchase.left]
         if not len(wanted):
             break
         learner.learn(wanted, purchase.buy(wanted))

@@ -78,7 +78,7 @@ def test_no_label_leaves_the_prior() -> None:
 def test_what_the_others_say_is_close_to_refitting_without_the_label() -> None:
     x, sharing, _, said = pairs()
     model = fit_preferences(x, sharing, said, PRIOR, 0.9)
-    others = model.without_own(model.belief(x, sharing))
+    others = model.without_own(model.belief(x, sharing), np.arange(len(x)))
     for row in (0, 7, 20):
         rest = np.delete(np.arange(len(x)), row)
         refit = fit_preferences(x[rest], sharing.rows(rest), said[rest], PRIOR, 0.9).belief(x, sharing)
