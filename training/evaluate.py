@@ -16,8 +16,9 @@ from training.engine import loading
 from training.engine.config import Positive, RunConfig, parse_config
 from training.engine.errors import RunError
 from training.engine.files import replace_lines
-from training.engine.loop import Learner, Split, evaluate
+from training.engine.learner import Learner, Split
 from training.engine.marks import Marks, read_marks
+from training.engine.measuring import evaluate
 from training.engine.parts import head_differences
 from training.engine.progress import Progress, Stop
 from training.engine.readers import prompt_id_of, read_groups

@@ -32,7 +32,9 @@ from training.engine.errors import CancelledError, RunError
 from training.engine.files import file_list, replace_json, replace_lines, sha256_json
 from training.engine.gate import attach, detach
 from training.engine.gating import settle
-from training.engine.loop import Learner, Split, Trainer, evaluate
+from training.engine.learner import Learner, Split
+from training.engine.loop import Trainer
+from training.engine.measuring import evaluate
 from training.engine.pack import Path as AttentionPath
 from training.engine.pack import best_path
 from training.engine.parts import head_differences, segment_scores

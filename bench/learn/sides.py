@@ -11,7 +11,7 @@ import torch
 from training.engine import loading
 from training.engine.config import RunConfig, parse_config
 from training.engine.forward import Precision, run_model
-from training.engine.loop import Learner, Split
+from training.engine.learner import Learner, Split
 from training.engine.pack import best_path, make_batch
 from training.engine.params import make_optimizer
 from training.engine.records import Preference

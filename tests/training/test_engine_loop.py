@@ -9,7 +9,9 @@ from tests.training.tiny_models import plain_config, random_groups, save_tiny
 from training.engine import loading
 from training.engine.batches import mismatched
 from training.engine.errors import CancelledError, RunError
-from training.engine.loop import Learner, Split, Trainer, evaluate, split_batches
+from training.engine.learner import Learner, Split
+from training.engine.loop import Trainer, split_batches
+from training.engine.measuring import evaluate
 from training.engine.pack import Path as AttentionPath
 from training.engine.progress import Progress, Stop
 from training.engine.records import Preference

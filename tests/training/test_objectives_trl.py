@@ -13,7 +13,7 @@ from tests.training.tiny_models import plain_config, save_tiny, unread
 from training.base_model import preference_pairs
 from training.engine import loading
 from training.engine.forward import run_model
-from training.engine.loop import Learner, Split
+from training.engine.learner import Learner, Split
 from training.engine.pack import make_batch
 from training.engine.records import Label, Preference
 from training.engine.tokens import TokenGroup

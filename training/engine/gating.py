@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from training.engine.gate import Gate
-from training.engine.loop import Learner, Split, observed
+from training.engine.learner import Learner, Split
+from training.engine.measuring import observed
 from training.objectives.attributes import decorrelation, gated, pair_loss, ridge
 
 _RATE = 0.003

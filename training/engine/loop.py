@@ -2,218 +2,20 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from training.engine import checkpoint as checkpoints
 from training.engine import params
-from training.engine.batches import fill
 from training.engine.checkpoint import Checkpoint
-from training.engine.config import RunConfig
 from training.engine.errors import CancelledError, RunError
-from training.engine.forward import Outputs, run_model
-from training.engine.pack import Batch, by_completion, make_batch
-from training.engine.pack import Path as AttentionPath
+from training.engine.learner import Learner, Overview, Split
+from training.engine.measuring import Tally, evaluate, refuse_non_finite
 from training.engine.preflight import make_plan
 from training.engine.progress import Progress, Stop
-from training.engine.team import ALONE, Team
-from training.engine.tokens import TokenGroup
-from training.objectives.catalogue import Objective
-from training.objectives.registry import FUNCTIONS
-from training.objectives.terms import Inputs, Loss, Peers, Tokens
-from training.objectives.voting import second_view
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-
-@dataclass(frozen=True)
-class Split:
-    """Groups of one split, and the reference log-probabilities of their completions where the objective needs them.
-
-    `mismatched` has the same prompts with completions of others, where the objective needs the divergence, and
-    `token_rewards` a reward of each token of each completion, where it needs those.
-    """
-
-    groups: Sequence[TokenGroup]
-    references: Sequence[tuple[float, ...]] | None = None
-    mismatched: "Split | None" = None
-    token_rewards: Sequence[tuple[tuple[float, ...], ...]] | None = None
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    @cached_property
-    def costs(self) -> list[int]:
-        """Tokens of each group."""
-        return [group.packed_tokens for group in self.groups]
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What the loss of each micro-batch of a step must know of the whole step.
-
-    `divergence` [] estimates KL(policy, reference); `peers` [P, d] are the directions of all its pairs, `first` where
-    those of each group begin.
-    """
-
-    divergence: Tensor | None = None
-    peers: Tensor | None = None
-    first: Mapping[int, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Learner:
-    """A model with what it is taught: everything that turns rows into a loss."""
-
-    model: "PreTrainedModel"
-    objective: Objective
-    config: RunConfig
-    path: AttentionPath
-    team: Team = ALONE
-
-    def loss(self, split: Split, indices: Sequence[int], overview: Overview | None = None) -> tuple[Batch, Loss]:
-        """Forward of some groups of a split; `overview` as that method gives it for the whole step."""
-        batch, outputs, references = self.forward(split, indices)
-        overview = overview or Overview()
-        inputs = Inputs(
-            edges=batch.edges,
-            completions=batch.completions,
-            scores=outputs.scores,
-            logps=outputs.logps,
-            ref_logps=references,
-            scored=batch.scored,
-            divergence=overview.divergence,
-            segment_scores=outputs.segment_scores,
-            segments=batch.segments,
-            rewards=outputs.rewards,
-            tokens=_tokens(batch, outputs, split, indices),
-            features=outputs.features,
-            peers=_peers(split, indices, overview, batch),
-        )
-        return batch, FUNCTIONS[self.objective.name](inputs, self.config.objective_options)
-
-    def overview(self, split: Split, indices: Sequence[int]) -> Overview:
-        """What the objective needs to know of a whole step, or of a whole split, however it is cut into batches."""
-        if indices and "peers" in self.objective.needs and self.config.objective_options.contrast_weight:
-            return self._overview_of_pairs(split, indices)
-        return Overview(divergence=self.divergence(split, indices))
-
-    @torch.no_grad()
-    def _overview_of_pairs(self, split: Split, indices: Sequence[int]) -> Overview:
-        found, first, count = [], {}, 0
-        for part in fill(indices, split.groups, self.config.tokens_per_batch, padded=self.path == "padded"):
-            batch, outputs, _ = self.forward(split, part)
-            assert outputs.features is not None
-            found.append(second_view(outputs.features, batch.edges, batch.completions))
-            for index in part:
-                first[index] = count
-                count += len(split.groups[index].preferences)
-        return Overview(peers=torch.cat(found), first=first)
-
-    @torch.no_grad()
-    def divergence(self, split: Split, indices: Sequence[int]) -> Tensor | None:
-        """Estimate of KL(policy, reference) from the mismatched completions of some groups, if the objective needs it:
-        the mean log-ratio over all of them, however they are cut into batches."""
-        if split.mismatched is None:
-            return None
-        total, count = 0.0, 0
-        groups, budget = split.mismatched.groups, self.config.tokens_per_batch
-        mine = self.team.share(indices, split.mismatched.costs)
-        for part in fill(mine, groups, budget, padded=self.path == "padded"):
-            _, outputs, references = self.forward(split.mismatched, part)
-            assert outputs.logps is not None
-            assert references is not None
-            total += float((outputs.logps - references).sum())
-            count += len(references)
-        totals, counts = zip(*self.team.gather((total, count)), strict=True)
-        return torch.tensor(sum(totals) / max(1, sum(counts)), device=self.model.device)
-
-    def forward(self, split: Split, indices: Sequence[int]) -> tuple[Batch, Outputs, Tensor | None]:
-        """What the model says of some groups, and their reference log-probabilities [R] where there are any."""
-        batch = make_batch([split.groups[index] for index in indices], self.path, self.model.device)
-        outputs = run_model(self.model, batch, self.config.precision)
-        if split.references is None:
-            return batch, outputs, None
-        values = [value for index in indices for value in split.references[index]]
-        return batch, outputs, torch.tensor(values, dtype=torch.float32, device=self.model.device)
-
-
-def _tokens(batch: Batch, outputs: Outputs, split: Split, indices: Sequence[int]) -> Tokens | None:
-    """The scored tokens of a batch one by one, by completion, with their rewards."""
-    if split.token_rewards is None or outputs.token_logps is None:
-        return None
-    place, completion = by_completion(batch)
-    rewards = [value for index in indices for values in split.token_rewards[index] for value in values]
-    return Tokens(
-        completion=completion,
-        logps=outputs.token_logps[place],
-        rewards=torch.tensor(rewards, dtype=torch.float32, device=place.device),
-    )
-
-
-def _peers(split: Split, indices: Sequence[int], overview: Overview, batch: Batch) -> Peers | None:
-    if overview.peers is None:
-        return None
-    own = [
-        overview.first[index] + number for index in indices for number in range(len(split.groups[index].preferences))
-    ]
-    return Peers(overview.peers, torch.tensor(own, dtype=torch.long, device=batch.last.device))
-
-
-@dataclass(slots=True)
-class Tally:
-    """Sums over the edges of a step or a split; `means` turns them into the numbers of a curve."""
-
-    loss: float = 0.0
-    weight: float = 0.0
-    chosen: float = 0.0
-    rejected: float = 0.0
-    correct: float = 0.0
-    decided: int = 0
-    edges: int = 0
-    tokens: int = 0
-
-    def add(self, batch: Batch, loss: Loss) -> None:
-        """Count one batch. An edge of even odds has no right answer; equal rewards are half right."""
-        edges = batch.edges
-        left, right = loss.rewards[edges.left], loss.rewards[edges.right]
-        lean = torch.sign(edges.probability - 0.5)
-        self.loss += float(loss.terms.detach().sum())
-        self.weight += float(loss.weights.sum())
-        self.chosen += float(left.sum())
-        self.rejected += float(right.sum())
-        self.correct += float((lean.abs() * (1 + lean * torch.sign(left - right)) / 2).sum())
-        self.decided += int(lean.abs().sum())
-        self.edges += len(edges.left)
-        self.tokens += batch.tokens
-
-    def together(self, team: Team) -> "Tally":
-        """The sums over all processes."""
-        whole = Tally()
-        for part in team.gather(self):
-            for name in (one.name for one in fields(Tally)):
-                setattr(whole, name, getattr(whole, name) + getattr(part, name))
-        return whole
-
-    def means(self) -> dict[str, float]:
-        """Loss; and accuracy, margin and rewards where there are preferences."""
-        loss = {"loss": self.loss / self.weight if self.weight else 0.0}
-        if not self.edges:
-            return loss
-        edges = self.edges
-        return loss | {
-            "accuracy": self.correct / self.decided if self.decided else 0.5,
-            "margin": (self.chosen - self.rejected) / edges,
-            "reward_chosen": self.chosen / edges,
-            "reward_rejected": self.rejected / edges,
-        }
 
 
 @dataclass
@@ -362,7 +164,7 @@ class Trainer:
         for indices in micro_batches:
             if mine := self.learner.team.share(indices, self.train.costs):
                 batch, loss = self.learner.loss(self.train, mine, overview)
-                _refuse_non_finite(batch, loss)
+                refuse_non_finite(batch, loss)
                 loss.terms.sum().backward()  # type: ignore[no-untyped-call]
                 tally.add(batch, loss)
         return tally
@@ -407,41 +209,3 @@ def split_batches(micro_batches: list[list[int]], halvings: int) -> list[list[in
         size = math.ceil(len(indices) / parts)
         cut += [indices[at : at + size] for at in range(0, len(indices), size)]
     return cut
-
-
-def evaluate(
-    learner: Learner, split: Split, after_batch: Callable[[int], None] = lambda _done: None
-) -> tuple[Tally, list[tuple[float, ...]]]:
-    """Loss and metrics over a split, and the reward of each completion of each group, in order."""
-    tally = Tally()
-    rewards: dict[int, tuple[float, ...]] = {}
-    overview = learner.overview(split, range(len(split)))
-    mine = learner.team.share(range(len(split)), split.costs)
-    for indices in fill(mine, split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"):
-        with torch.inference_mode():
-            batch, loss = learner.loss(split, indices, overview)
-        _refuse_non_finite(batch, loss)
-        tally.add(batch, loss)
-        values = iter(loss.rewards.tolist())
-        for index, group in zip(indices, batch.groups, strict=True):
-            rewards[index] = tuple(next(values) for _ in group.completions)
-        after_batch(len(rewards))
-    found = {index: values for part in learner.team.gather(rewards) for index, values in part.items()}
-    return tally.together(learner.team), [found[index] for index in range(len(split))]
-
-
-@torch.no_grad()
-def observed(learner: Learner, split: Split) -> Iterator[tuple[Batch, Outputs]]:
-    """What the model says of a split, batch by batch, without gradients."""
-    for indices in fill(
-        range(len(split)), split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"
-    ):
-        batch, outputs, _ = learner.forward(split, indices)
-        yield batch, outputs
-
-
-def _refuse_non_finite(batch: Batch, loss: Loss) -> None:
-    finite = torch.isfinite(loss.terms)
-    if not bool(finite.all()):
-        rows = [batch.groups[number].id for number in sorted(set(loss.groups[~finite].tolist()))]
-        raise RunError(f"The loss is not finite (rows {', '.join(rows[:3])}).", rows)

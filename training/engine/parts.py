@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from training.engine.loop import Learner, Split, observed
+from training.engine.learner import Learner, Split
+from training.engine.measuring import observed
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.engine.files import fsync_path
-from training.engine.loop import Learner, Split, evaluate
+from training.engine.learner import Learner, Split
+from training.engine.measuring import evaluate
 from training.engine.team import ALONE, Team
 from training.engine.tokens import TokenGroup
 from training.objectives.voting import Doubted
