@@ -10,8 +10,9 @@ from training.engine import loading
 from training.engine.batches import mismatched
 from training.engine.errors import CancelledError, RunError
 from training.engine.learner import Learner, Split
-from training.engine.loop import Trainer, split_batches
+from training.engine.loop import Trainer
 from training.engine.measuring import evaluate
+from training.engine.memory import split_batches, within_memory
 from training.engine.pack import Path as AttentionPath
 from training.engine.progress import Progress, Stop
 from training.engine.records import Preference
@@ -83,19 +84,59 @@ def test_packed_and_padded_training_end_alike(folder: Path, tmp_path: Path, obje
     assert ends[0] == pytest.approx(ends[1], abs=1e-3)
 
 
-def test_out_of_memory_halves_the_batch_and_learns_the_same(folder: Path, tmp_path: Path) -> None:
+def crowd(trainer: Trainer, most: int) -> None:
+    """Memory for so many tokens at once, whatever asks for them."""
+
     def refuse_large(_module: Any, _args: Any, kwargs: dict[str, Any]) -> None:
-        if kwargs["input_ids"].numel() > 120:
+        if kwargs["input_ids"].numel() > most:
             raise torch.OutOfMemoryError("too large for this test")
 
-    free, tight = make(folder, tmp_path / "a"), make(folder, tmp_path / "b")
-    tight.learner.model.base_model.register_forward_pre_hook(refuse_large, with_kwargs=True)
+    trainer.learner.model.base_model.register_forward_pre_hook(refuse_large, with_kwargs=True)
+
+
+@pytest.mark.parametrize("objective", ["bt", "kto", "strength_voting"])
+def test_out_of_memory_halves_the_batch_and_learns_the_same(folder: Path, tmp_path: Path, objective: str) -> None:
+    """kto measures a divergence and strength_voting looks at all pairs of a step before it learns from any."""
+    free, tight = (make(folder, tmp_path / name, objective=objective) for name in ("a", "b"))
+    crowd(tight, 120)
     for trainer in (free, tight):
         trainer.update([list(range(12))])
     assert tight.halvings > 0
     assert free.halvings == 0
     for mine, theirs in zip(free.learner.model.parameters(), tight.learner.model.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("objective", ["kto", "strength_voting"])
+def test_out_of_memory_while_evaluating_changes_no_figure(folder: Path, tmp_path: Path, objective: str) -> None:
+    free, tight = (make(folder, tmp_path / name, objective=objective) for name in ("a", "b"))
+    crowd(tight, 120)
+    figures = [evaluate(trainer.learner, trainer.train) for trainer in (free, tight)]
+    assert figures[0][0].means() == pytest.approx(figures[1][0].means(), abs=1e-5)
+    assert len(figures[1][1]) == 24
+
+
+def test_batches_that_memory_is_too_short_for_are_halved_in_order() -> None:
+    asked = []
+
+    def forward(indices: list[int]) -> int:
+        asked.append(list(indices))
+        if len(indices) > 2:
+            raise torch.OutOfMemoryError("too large for this test")
+        return sum(indices)
+
+    found = list(within_memory([[0, 1, 2, 3, 4], [5, 6, 7, 8]], random_groups(9), forward))
+    assert [index for indices, _ in found for index in indices] == list(range(9))
+    assert all(value == sum(indices) for indices, value in found)
+    assert [5, 6, 7, 8] not in asked  # what was too much once is not asked for again
+
+
+def test_a_row_that_no_measuring_fits_is_named(folder: Path, tmp_path: Path) -> None:
+    trainer = make(folder, tmp_path, objective="kto")
+    crowd(trainer, 1)
+    with pytest.raises(RunError, match="Not even one row") as caught:
+        trainer.update([[4, 2]])
+    assert caught.value.rows == ["row-4"]
 
 
 def test_a_row_that_never_fits_is_named(folder: Path, tmp_path: Path) -> None:

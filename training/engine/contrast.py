@@ -8,6 +8,7 @@ import torch
 
 from training.engine.batches import fill
 from training.engine.forward import Precision, run_model
+from training.engine.memory import within_memory
 from training.engine.pack import Path as AttentionPath
 from training.engine.pack import by_completion, make_batch
 from training.engine.records import Text, continued
@@ -57,14 +58,19 @@ def rewards_of_tokens(
     many groups of the one or the other kind are done."""
     found = []
     for number, groups in enumerate((good, bad)):
-        values: list[tuple[torch.Tensor, ...]] = []
-        for indices in fill(range(len(groups)), groups, budget, padded=path == "padded"):
+
+        def logps(indices: list[int], groups: Sequence[TokenGroup] = groups) -> list[tuple[torch.Tensor, ...]]:
             batch = make_batch([groups[index] for index in indices], path, model.device)
             with torch.inference_mode():
                 logps = run_model(model, batch, precision).token_logps
             assert logps is not None
             split = iter(torch.split(logps[by_completion(batch)[0]], batch.scored.tolist()))
-            values += [tuple(next(split) for _ in group.completions) for group in batch.groups]
+            return [tuple(next(split) for _ in group.completions) for group in batch.groups]
+
+        values: list[tuple[torch.Tensor, ...]] = []
+        batches = fill(range(len(groups)), groups, budget, padded=path == "padded")
+        for _, part in within_memory(batches, groups, logps):
+            values += part
             after_batch(number * len(groups) + len(values))
         found.append(values)
     return [

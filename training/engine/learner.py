@@ -1,9 +1,9 @@
 """A model with what it is taught: everything that turns rows into a loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from training.engine.batches import fill
 from training.engine.config import RunConfig
 from training.engine.forward import Outputs, run_model
+from training.engine.memory import within_memory
 from training.engine.pack import Batch, by_completion, make_batch
 from training.engine.pack import Path as AttentionPath
 from training.engine.team import ALONE, Team
@@ -22,6 +23,8 @@ from training.objectives.voting import second_view
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,14 @@ class Learner:
 
     @torch.no_grad()
     def _overview_of_pairs(self, split: Split, indices: Sequence[int]) -> Overview:
-        found, first, count = [], {}, 0
-        for part in fill(indices, split.groups, self.config.tokens_per_batch, padded=self.path == "padded"):
+        def directions(part: list[int]) -> Tensor:
             batch, outputs, _ = self.forward(split, part)
             assert outputs.features is not None
-            found.append(second_view(outputs.features, batch.edges, batch.completions))
+            return second_view(outputs.features, batch.edges, batch.completions)
+
+        found, first, count = [], {}, 0
+        for part, ways in self.unlearned(split, indices, directions):
+            found.append(ways)
             for index in part:
                 first[index] = count
                 count += len(split.groups[index].preferences)
@@ -112,19 +118,28 @@ class Learner:
     def divergence(self, split: Split, indices: Sequence[int]) -> Tensor | None:
         """Estimate of KL(policy, reference) from the mismatched completions of some groups, if the objective needs it:
         the mean log-ratio over all of them, however they are cut into batches."""
-        if split.mismatched is None:
+        other = split.mismatched
+        if other is None:
             return None
-        total, count = 0.0, 0
-        groups, budget = split.mismatched.groups, self.config.tokens_per_batch
-        mine = self.team.share(indices, split.mismatched.costs)
-        for part in fill(mine, groups, budget, padded=self.path == "padded"):
-            _, outputs, references = self.forward(split.mismatched, part)
+
+        def ratios(part: list[int]) -> tuple[float, int]:
+            _, outputs, references = self.forward(other, part)
             assert outputs.logps is not None
             assert references is not None
-            total += float((outputs.logps - references).sum())
-            count += len(references)
-        totals, counts = zip(*self.team.gather((total, count)), strict=True)
-        return torch.tensor(sum(totals) / max(1, sum(counts)), device=self.model.device)
+            return float((outputs.logps - references).sum()), len(references)
+
+        mine = self.team.share(indices, other.costs)
+        parts = self.team.outcomes(lambda: [found for _, found in self.unlearned(other, mine, ratios)])
+        sums = [found for part in parts for found in part]
+        mean = sum(total for total, _ in sums) / max(1, sum(count for _, count in sums))
+        return torch.tensor(mean, device=self.model.device)
+
+    def unlearned(
+        self, split: Split, indices: Sequence[int], forward: Callable[[list[int]], T]
+    ) -> Iterator[tuple[list[int], T]]:
+        """What `forward` gives of some groups batch by batch, with their indices, see `within_memory`."""
+        batches = fill(indices, split.groups, self.config.tokens_per_batch, padded=self.path == "padded")
+        return within_memory(batches, split.groups, forward)
 
     def forward(self, split: Split, indices: Sequence[int]) -> tuple[Batch, Outputs, Tensor | None]:
         """What the model says of some groups, and their reference log-probabilities [R] where there are any."""

@@ -12,8 +12,9 @@ from training.engine import checkpoint as checkpoints
 from training.engine import params
 from training.engine.checkpoint import Checkpoint
 from training.engine.errors import CancelledError, RunError
-from training.engine.learner import Learner, Overview, Split
+from training.engine.learner import Learner, Split
 from training.engine.measuring import Tally, evaluate, refuse_non_finite
+from training.engine.memory import split_batches
 from training.engine.preflight import make_plan
 from training.engine.progress import Progress, Stop
 
@@ -136,37 +137,31 @@ class Trainer:
     def _tried(self, micro_batches: list[list[int]]) -> Tally | None:
         """Gradients of (sum of losses / sum of weights) over the whole step, so that neither accumulating nor sharing
         changes anything; None where memory was short in any process."""
-        tally, short, fault = Tally(), False, None
-        overview = self.learner.overview(self.train, [index for indices in micro_batches for index in indices])
-        try:
-            tally = self._gradients(micro_batches, overview)
-        except torch.OutOfMemoryError:
-            short = True
-        except RunError as error:
-            fault = (str(error), error.rows)
-        ends = self.learner.team.gather((short, fault))
-        for _, found in ends:
-            if found is not None:
-                raise RunError(*found)
-        if any(short for short, _ in ends):
+        team = self.learner.team
+        tallies = [one for one in team.outcomes(lambda: self._gradients(micro_batches)) if one is not None]
+        if len(tallies) < team.size:
             return None
-        tally = tally.together(self.learner.team)
+        tally = Tally.of(tallies)
         learning = [parameter for parameter in self.learner.model.parameters() if parameter.requires_grad]
-        self.learner.team.add_gradients(learning)
+        team.add_gradients(learning)
         for parameter in learning:
             if parameter.grad is not None:
                 parameter.grad /= tally.weight or 1.0
         return tally
 
-    def _gradients(self, micro_batches: list[list[int]], overview: Overview) -> Tally:
-        """Add up this process's gradients of the sum of losses."""
+    def _gradients(self, micro_batches: list[list[int]]) -> Tally | None:
+        """Add up this process's gradients of the sum of losses; None where memory was short."""
         tally = Tally()
-        for indices in micro_batches:
-            if mine := self.learner.team.share(indices, self.train.costs):
-                batch, loss = self.learner.loss(self.train, mine, overview)
-                refuse_non_finite(batch, loss)
-                loss.terms.sum().backward()  # type: ignore[no-untyped-call]
-                tally.add(batch, loss)
+        overview = self.learner.overview(self.train, [index for indices in micro_batches for index in indices])
+        try:
+            for indices in micro_batches:
+                if mine := self.learner.team.share(indices, self.train.costs):
+                    batch, loss = self.learner.loss(self.train, mine, overview)
+                    refuse_non_finite(batch, loss)
+                    loss.terms.sum().backward()  # type: ignore[no-untyped-call]
+                    tally.add(batch, loss)
+        except torch.OutOfMemoryError:
+            return None
         return tally
 
     def _rows(self, micro_batches: list[list[int]]) -> list[str]:
@@ -199,13 +194,3 @@ class Trainer:
             self.progress.metrics(self.step, {f"eval_{name}": value for name, value in tally.means().items()})
         if self.step % config.checkpoint_every == 0:
             self.save()
-
-
-def split_batches(micro_batches: list[list[int]], halvings: int) -> list[list[int]]:
-    """Each micro-batch cut into 2^halvings nearly equal parts, none empty."""
-    parts = 2**halvings
-    cut = []
-    for indices in micro_batches:
-        size = math.ceil(len(indices) / parts)
-        cut += [indices[at : at + size] for at in range(0, len(indices), size)]
-    return cut

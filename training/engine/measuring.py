@@ -1,16 +1,14 @@
 """What a model makes of a split: loss, accuracy and rewards, exact at any batch size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 
 import torch
 
-from training.engine.batches import fill
 from training.engine.errors import RunError
 from training.engine.forward import Outputs
 from training.engine.learner import Learner, Split
 from training.engine.pack import Batch
-from training.engine.team import Team
 from training.objectives.terms import Loss
 
 
@@ -41,11 +39,12 @@ class Tally:
         self.edges += len(edges.left)
         self.tokens += batch.tokens
 
-    def together(self, team: Team) -> "Tally":
-        """The sums over all processes."""
-        whole = Tally()
-        for part in team.gather(self):
-            for name in (one.name for one in fields(Tally)):
+    @classmethod
+    def of(cls, parts: Iterable["Tally"]) -> "Tally":
+        """The sums over several."""
+        whole = cls()
+        for part in parts:
+            for name in (one.name for one in fields(cls)):
                 setattr(whole, name, getattr(whole, name) + getattr(part, name))
         return whole
 
@@ -67,31 +66,40 @@ def evaluate(
     learner: Learner, split: Split, after_batch: Callable[[int], None] = lambda _done: None
 ) -> tuple[Tally, list[tuple[float, ...]]]:
     """Loss and metrics over a split, and the reward of each completion of each group, in order."""
-    tally = Tally()
-    rewards: dict[int, tuple[float, ...]] = {}
     overview = learner.overview(split, range(len(split)))
-    mine = learner.team.share(range(len(split)), split.costs)
-    for indices in fill(mine, split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"):
+
+    def judged(indices: list[int]) -> tuple[Batch, Loss]:
         with torch.inference_mode():
             batch, loss = learner.loss(split, indices, overview)
         refuse_non_finite(batch, loss)
-        tally.add(batch, loss)
-        values = iter(loss.rewards.tolist())
-        for index, group in zip(indices, batch.groups, strict=True):
-            rewards[index] = tuple(next(values) for _ in group.completions)
-        after_batch(len(rewards))
-    found = {index: values for part in learner.team.gather(rewards) for index, values in part.items()}
-    return tally.together(learner.team), [found[index] for index in range(len(split))]
+        return batch, loss
+
+    def own() -> tuple[Tally, dict[int, tuple[float, ...]]]:
+        tally = Tally()
+        rewards: dict[int, tuple[float, ...]] = {}
+        mine = learner.team.share(range(len(split)), split.costs)
+        for indices, (batch, loss) in learner.unlearned(split, mine, judged):
+            tally.add(batch, loss)
+            values = iter(loss.rewards.tolist())
+            for index, group in zip(indices, batch.groups, strict=True):
+                rewards[index] = tuple(next(values) for _ in group.completions)
+            after_batch(len(rewards))
+        return tally, rewards
+
+    tallies, parts = zip(*learner.team.outcomes(own), strict=True)
+    found = {index: values for part in parts for index, values in part.items()}
+    return Tally.of(tallies), [found[index] for index in range(len(split))]
 
 
 @torch.no_grad()
 def observed(learner: Learner, split: Split) -> Iterator[tuple[Batch, Outputs]]:
     """What the model says of a split, batch by batch, without gradients."""
-    for indices in fill(
-        range(len(split)), split.groups, learner.config.tokens_per_batch, padded=learner.path == "padded"
-    ):
-        batch, outputs, _ = learner.forward(split, indices)
-        yield batch, outputs
+
+    def said(indices: list[int]) -> tuple[Batch, Outputs]:
+        return learner.forward(split, indices)[:2]
+
+    for _, found in learner.unlearned(split, range(len(split)), said):
+        yield found
 
 
 def refuse_non_finite(batch: Batch, loss: Loss) -> None:

@@ -13,6 +13,7 @@ import torch
 from training.engine.batches import fill
 from training.engine.files import fsync_path
 from training.engine.forward import Precision, run_model
+from training.engine.memory import within_memory
 from training.engine.pack import Path as AttentionPath
 from training.engine.pack import make_batch
 from training.engine.tokens import TokenGroup
@@ -93,15 +94,18 @@ def compute_values(
     after_batch: Callable[[int], None],
 ) -> Values:
     """Reference log-probabilities of the groups, by key. `after_batch` hears the number of groups done so far."""
+
+    def logps(indices: list[int]) -> list[float]:
+        with torch.inference_mode():
+            found = run_model(model, make_batch([groups[index] for index in indices], path, model.device), precision)
+        assert found.logps is not None
+        return list(found.logps.tolist())
+
     values: Values = {}
     done = 0
-    for indices in fill(range(len(groups)), groups, budget, padded=path == "padded"):
-        batch = make_batch([groups[index] for index in indices], path, model.device)
-        with torch.inference_mode():
-            logps = run_model(model, batch, precision).logps
-        assert logps is not None
-        flat = [key for index in indices for key in keys[index]]
-        values.update(zip(flat, logps.tolist(), strict=True))
+    batches = fill(range(len(groups)), groups, budget, padded=path == "padded")
+    for indices, found in within_memory(batches, groups, logps):
+        values.update(zip((key for index in indices for key in keys[index]), found, strict=True))
         done += len(indices)
         after_batch(done)
     return values

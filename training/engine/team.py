@@ -5,12 +5,14 @@ summed before every update. The first process alone writes files and hears a wis
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+from training.engine.errors import RunError
 
 T = TypeVar("T")
 
@@ -49,6 +51,21 @@ class Team:
         values: list[Any] = [None] * self.size
         torch.distributed.all_gather_object(values, value)
         return values
+
+    def outcomes(self, work: Callable[[], T]) -> list[T]:
+        """What some work gave in every process, by rank. What one cannot do, none has done: its RunError is raised in
+        all of them."""
+        done: list[T] = []
+        fault = None
+        try:
+            done = [work()]
+        except RunError as error:
+            fault = (str(error), error.rows)
+        ends = self.gather((done, fault))
+        for _, found in ends:
+            if found is not None:
+                raise RunError(*found)
+        return [value for values, _ in ends for value in values]
 
     def first(self, value: T) -> T:
         """The first process's value."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from training.engine import attention
 from training.engine.batches import fill
 from training.engine.forward import run_model
+from training.engine.memory import within_memory
 from training.engine.pack import make_batch
 from training.engine.records import Group, Text
 from training.engine.segments import segmenting_of
@@ -65,15 +66,20 @@ def score_groups(
     if getattr(model.config, "reads_pairs", False):
         raise ValueError("The model compares two completions that it reads at once; it cannot score one.")
     packed = model.config._attn_implementation == attention.NAME
-    scores: list[list[float]] = []
-    for indices in fill(range(len(groups)), groups, budget, padded=not packed):
+
+    def judged(indices: list[int]) -> list[list[float]]:
         batch = make_batch([groups[index] for index in indices], "segments" if packed else "padded", model.device)
         with torch.inference_mode():
             said = run_model(model, batch)
         if said.scores is None:
             raise ValueError("The model has no score head.")
         flat = iter((one_score(model, said.scores) if said.rewards is None else said.rewards).tolist())
-        scores += [[next(flat) for _ in group.completions] for group in batch.groups]
+        return [[next(flat) for _ in group.completions] for group in batch.groups]
+
+    scores: list[list[float]] = []
+    batches = fill(range(len(groups)), groups, budget, padded=not packed)
+    for _, found in within_memory(batches, groups, judged):
+        scores += found
         after_batch(len(scores))
     return scores
 
