@@ -24,7 +24,7 @@ from bench.learn import data, gpu, models, sides
 from bench.learn.measure import Distance, peak_bytes, ratio, report
 from training import run as training_run
 from training.engine import loading
-from training.engine.readers import read_groups
+from training.engine.readers.files import read_groups
 from training.engine.tokens import Lengths, tokenise
 
 CPU = torch.device("cpu")

@@ -21,7 +21,8 @@ from training.engine.marks import Marks, read_marks
 from training.engine.measuring import evaluate
 from training.engine.parts import head_differences
 from training.engine.progress import Progress, Stop
-from training.engine.readers import prompt_id_of, read_groups
+from training.engine.readers.files import read_groups
+from training.engine.readers.groups import prompt_id_of
 from training.engine.records import file_rows
 from training.engine.reference import compute_values, group_keys
 from training.engine.score_heads import score_heads

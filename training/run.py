@@ -40,7 +40,8 @@ from training.engine.pack import best_path
 from training.engine.parts import head_differences, segment_scores
 from training.engine.preflight import preflight
 from training.engine.progress import Progress, Stop, VoteProgress
-from training.engine.readers import read_groups, traits_of, valued
+from training.engine.readers.attributes import valued
+from training.engine.readers.files import read_groups, traits_of
 from training.engine.records import Group, Text
 from training.engine.reference import (
     ReferenceCache,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from training.engine.errors import RunError
-from training.engine.readers import read_groups
+from training.engine.readers.files import read_groups
 from training.engine.records import Group
 
 ROW: dict[str, Any] = {"id": "a", "prompt": "q", "chosen": "yes", "rejected": "no"}

@@ -5,7 +5,7 @@ import pytest
 from tests.training.tiny_models import make_tokenizer, write_rows
 from training.base_model import preference_pairs
 from training.engine import tokens
-from training.engine.readers import read_groups
+from training.engine.readers.files import read_groups
 from training.engine.records import Group
 from training.engine.token_store import TokenStore
 from training.engine.tokens import Lengths, tokenise, tokenizer_hash

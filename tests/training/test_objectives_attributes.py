@@ -17,7 +17,7 @@ from tests.training.objective_cases import arrays, certain, log_sigmoid, pairs, 
 from tests.training.test_objectives_runs import prepare, read
 from training import run as training_run
 from training.engine.gate import Gate
-from training.engine.readers import direction_line, drawn_directions
+from training.engine.readers.attributes import direction_line, drawn_directions
 from training.objectives.attributes import decorrelation, gated, pair_loss, ridge
 
 

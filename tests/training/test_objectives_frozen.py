@@ -18,7 +18,7 @@ from tests.training.tiny_models import save_tiny
 from training import run as training_run
 from training.base_model import preference_pairs
 from training.data import data_files
-from training.engine.readers import read_groups
+from training.engine.readers.files import read_groups
 from training.objectives.catalogue import OBJECTIVES
 
 pytestmark = pytest.mark.django_db(transaction=True)  # a freeze reads through a connection of its own

@@ -13,7 +13,7 @@ from tests.training.tiny_models import settings, write_rows
 from training import run as training_run
 from training.base_model import preference_pairs
 from training.engine.errors import RunError
-from training.engine.readers import read_groups
+from training.engine.readers.files import read_groups
 from training.objectives.catalogue import OBJECTIVES
 
 

@@ -1,4 +1,4 @@
-"""Imitation: what is imitated is decided where rows are read, see `engine/readers.py`."""
+"""Imitation: what is imitated is decided where rows are read, see `engine/readers/`."""
 
 from training.objectives.pairwise import mean_logps
 from training.objectives.terms import Inputs, Loss, Options, required
