@@ -26,7 +26,9 @@ from training.engine.readers.groups import prompt_id_of
 from training.engine.records import file_rows
 from training.engine.reference import compute_values, group_keys
 from training.engine.score_heads import score_heads
+from training.engine.scores import score_line, scored_pairs
 from training.engine.segments import segmenting_of
+from training.engine.setup import choose_device, choose_path
 from training.engine.tokens import Lengths, TokenGroup, tokenise
 from training.evaluation.accuracy import ScoredPair
 from training.evaluation.forgetting import Text, forgetting
@@ -35,7 +37,6 @@ from training.evaluation.rewardbench import section_scores
 from training.evaluation.spread import ensemble_spread
 from training.generation.best_of_n import score_groups
 from training.process import Wishes, main, read_wishes
-from training.run import choose_device, choose_path, score_line, scored_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

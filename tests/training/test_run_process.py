@@ -13,6 +13,7 @@ import pytest
 
 from tests.training.tiny_models import save_tiny, settings, write_rows
 from training import run as training_run
+from training.engine import reference_policy
 from training.engine.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,7 +112,7 @@ def test_a_second_run_makes_no_reference_forward(tmp_path: Path, monkeypatch: py
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         if name == "second":
-            monkeypatch.setattr(training_run, "compute_values", None)  # calling it would fail the run
+            monkeypatch.setattr(reference_policy, "compute_values", None)  # calling it would fail the run
         options = {"reference_cache": cache, "learning_rate": 1e-3 if name == "first" else 1e-4}
         folder = prepare(tmp_path / name, "dpo", max_steps=2, **options)
         assert training_run.execute(folder) == 0
