@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,8 @@ class Wording:
 class Ranking:
     """A strategy's wish: `order` lists the instances to give to people, best first.
 
-    The scores are for all of the pool.
+    The scores are for all of the pool. `first`: how many of the order make up this round; None where there are none.
+    `choice` [N]: the number of the arm that each is wished for; None: people, number 1.
     """
 
     order: Ints
@@ -39,11 +41,14 @@ class Ranking:
     wording: Wording
     propensity: Floats | None = None
     notes: tuple[str, ...] = ()
+    first: int | None = None
+    choice: Ints | None = None
 
 
 @dataclass(frozen=True)
 class _Spending:
     arm: NDArray[np.int8]
+    choice: NDArray[np.int8]
     judge_units: int
     human_units: int
     out_of_money: NDArray[np.bool_]
@@ -63,7 +68,7 @@ def plan_for(name: str, pool: Pool, budget: Budget, ranking: Ranking, *, judge_r
     for, then instances are lifted to people in order while money lasts (a lifted instance that was not judged yet gives
     the judge's price back). Without it people come first, and only verdicts that exist fill the rest.
     """
-    spending = _spend(pool, budget, ranking.order, judge_rest)
+    spending = _spend(pool, budget, ranking, judge_rest)
     codes, reasons = _reasons(pool, spending, ranking)
     spent = spending.judge_units + spending.human_units
     propensity = np.ones(pool.size) if ranking.propensity is None else ranking.propensity
@@ -81,10 +86,32 @@ def plan_for(name: str, pool: Pool, budget: Budget, ranking: Ranking, *, judge_r
         unspent=(budget.units - spent) / UNITS_PER_MONEY,
         predicted=_predict(pool, spending.arm),
         notes=ranking.notes,
+        now=_now(pool, spending, ranking),
+        choice=spending.choice,
     )
 
 
-def _spend(pool: Pool, budget: Budget, order: Ints, judge_rest: bool) -> _Spending:
+def _now(pool: Pool, spending: _Spending, ranking: Ranking) -> NDArray[np.bool_] | None:
+    if ranking.first is None:
+        return None
+    now = np.zeros(pool.size, dtype=bool)
+    now[ranking.order[: ranking.first]] = True
+    return np.asarray(now & (spending.arm == Source.HUMAN) & ~pool.human_done)
+
+
+def most_people(pool: Pool, budget: Budget) -> int:
+    """How many new instances the money lets people label for certain, the judge labelling what it can first."""
+    asked = int((~pool.judged & ~pool.human_done).sum())
+    price = budget.judge.cost_units
+    judged = min(asked, budget.units // price) if price else asked
+    left = budget.units - judged * price
+    open_to_people = pool.size - int(pool.human_done.sum())
+    if not budget.human.cost_units:
+        return open_to_people
+    return min(left // budget.human.cost_units, open_to_people)
+
+
+def _spend(pool: Pool, budget: Budget, ranking: Ranking, judge_rest: bool) -> _Spending:
     arm = np.where(pool.has_verdict, Source.JUDGE, Source.NONE).astype(np.int8)
     judge_price = np.where(pool.judged, 0, budget.judge.cost_units).astype(np.int64)
     left = budget.units
@@ -96,14 +123,30 @@ def _spend(pool: Pool, budget: Budget, order: Ints, judge_rest: bool) -> _Spendi
         bought[payable] = judge_price[payable]
         left -= int(bought.sum())
     arm[pool.human_done] = Source.HUMAN
-    wanted = order[~pool.human_done[order]]
-    price = budget.human.cost_units - bought[wanted]
-    chosen = wanted[np.cumsum(np.maximum(price, 0)) <= left]
-    arm[chosen] = Source.HUMAN
+    choice = np.select([arm == Source.HUMAN, arm == Source.JUDGE], [1, 0], default=-1).astype(np.int8)
+    wanted = ranking.order[~pool.human_done[ranking.order]]
+    wish = np.ones(len(wanted), dtype=np.int64) if ranking.choice is None else ranking.choice[wanted]
+    cost = np.array([one.cost_units for one in budget.arms], dtype=np.int64)[wish]
+    taken = _within(np.maximum(cost - bought[wanted], 0), left, wish, [one.capacity for one in budget.arms])
+    chosen = wanted[taken]
+    arm[chosen] = np.array([one.source for one in budget.arms], dtype=np.int8)[wish[taken]]
+    choice[chosen] = wish[taken]
     bought[chosen] = 0
+    people = arm[chosen] == Source.HUMAN
     unreached = np.zeros(pool.size, dtype=bool)
-    unreached[wanted[len(chosen) :]] = True
-    return _Spending(arm, int(bought.sum()), len(chosen) * budget.human.cost_units, unreached)
+    unreached[wanted[~taken]] = True
+    for_people = int(cost[taken][people].sum())
+    return _Spending(arm, choice, int(bought.sum()) + int(cost[taken].sum()) - for_people, for_people, unreached)
+
+
+def _within(price: Ints, money: int, wish: Ints, capacity: Sequence[int | None]) -> NDArray[np.bool_]:
+    """Which of the wishes, in their order, are carried out: while their arm has places and until the money runs out."""
+    place = np.ones(len(wish), dtype=bool)
+    for number, most in enumerate(capacity):
+        if most is not None:
+            rows = np.flatnonzero(wish == number)
+            place[rows[most:]] = False
+    return place & (np.cumsum(np.where(place, price, 0)) <= money)
 
 
 def _reasons(pool: Pool, spending: _Spending, ranking: Ranking) -> tuple[NDArray[np.uint8], tuple[str, ...]]:

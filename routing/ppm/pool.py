@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
@@ -9,8 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from routing.ppm.adaptive import Learner
 from routing.ppm.outlook import Outlook
 from routing.ppm.quality import Advantage
+from routing.ppm.tag_gain import TagGain
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -33,16 +36,24 @@ class Source(IntEnum):
 
 @dataclass(frozen=True)
 class Arm:
-    """A way to label an instance: who, how many labels, and what one label costs (money)."""
+    """A way to label an instance: who, how many labels, what one costs (money), and for how many instances at most."""
 
     name: str
     kind: Literal["judge", "crowd", "expert"]
     unit_cost: float
     n_labels: int = 1
+    capacity: int | None = None
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.unit_cost) or self.unit_cost < 0 or self.n_labels < 1:
             raise ValueError("An arm needs a cost of at least zero and at least one label.")
+        if self.capacity is not None and self.capacity < 0:
+            raise ValueError("An arm cannot have a negative capacity.")
+
+    @property
+    def source(self) -> Source:
+        """Whose label it buys."""
+        return Source.JUDGE if self.kind == "judge" else Source.HUMAN
 
     @property
     def cost(self) -> float:
@@ -59,16 +70,25 @@ class Arm:
 class Budget:
     """Money that a plan may still spend, and the arms that it buys from.
 
-    What is already labelled costs nothing again.
+    What is already labelled costs nothing again. `others` are more arms, such as a second judge, three of the crowd or
+    an expert, for strategies that choose among several. The judge's own capacity is not counted.
     """
 
     money: float
     judge: Arm
     human: Arm
+    others: tuple[Arm, ...] = ()
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.money) or self.money < 0:
             raise ValueError("A budget cannot be negative or infinite.")
+        if len({arm.name for arm in self.arms}) < len(self.arms):
+            raise ValueError("Every arm needs a name of its own.")
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """All arms in the order in which plans number them: the judge 0, people 1, then the others."""
+        return (self.judge, self.human, *self.others)
 
     @property
     def units(self) -> int:
@@ -82,8 +102,9 @@ class Pool:
 
     judge_p [N]: debiased P(a preferred), NaN without a verdict. judged [N]: the judge was already asked (and paid),
     even if it abstained. order_consistent [N]: False where its verdict changed with the sides. human_done [N]:
-    people's labels are there. tags [N, F]: 0/1. The rest is estimated from the pilot; `true_gain` is known in
-    simulations only.
+    people's labels are there. tags [N, F]: 0/1. length_gap [N] ≥ 0, how far the completions' lengths part. The rest is
+    estimated from the pilot; `learner` also from every later label; `true_gain` is known in simulations only.
+    `arm_advantages`: over the judge, by the name of each further arm.
     """
 
     judge_p: Floats
@@ -96,6 +117,10 @@ class Pool:
     tag_gain: Floats | None = None
     outlook: Outlook | None = None
     true_gain: Floats | None = None
+    tag_model: TagGain | None = None
+    length_gap: Floats | None = None
+    learner: Learner | None = None
+    arm_advantages: Mapping[str, Advantage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         vectors = (self.judged, self.order_consistent, self.human_done, self.tags)
@@ -125,9 +150,12 @@ class Prediction:
 class Plan:
     """A strategy's answer for a pool under a budget.
 
-    arm [N] as `Source`; score [N] in the strategy's own unit; lower [N]: a lower bound on the score (the score itself
-    where the strategy has none); propensity [N]: probability, under the strategy, of the arm that was given.
-    `reason_code` [N] indexes `reasons`, sentences for an admin in which `{score}` stands for the score in points.
+    arm [N] as `Source`; choice [N]: the arm's number in the budget's `arms`, −1 for none; score [N] in the strategy's
+    own unit; lower [N]: a lower bound on the score (the score itself where the strategy has none); propensity [N]:
+    probability, under the strategy, of the arm that was given. `reason_code` [N] indexes `reasons`, sentences for an
+    admin in which `{score}` stands for the score in points.
+    `now` [N] marks the instances to give to people at once where a strategy labels in rounds: the others are what it
+    would choose if nothing were learned from this round. None: all at once.
     """
 
     strategy: str
@@ -142,6 +170,8 @@ class Plan:
     unspent: float
     predicted: Prediction | None = None
     notes: tuple[str, ...] = field(default=())
+    now: Bools | None = None
+    choice: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, dtype=np.int8))
 
     @property
     def cost(self) -> float:

@@ -12,12 +12,14 @@ from routing.features.table import (
     CONTINUOUS_NAMES,
     LENGTH_NAMES,
     SIGNED_NAME,
+    FeatureSet,
     FeatureTable,
     TagBins,
     fit_bins,
     tag_matrix,
     tag_names,
 )
+from routing.ppm.adaptive import UNCHANGED, Learner
 from routing.ppm.mixes import draw_budgets, draw_mixes
 from routing.ppm.outlook import MixDesign, Outlook, fit_outlook
 from routing.ppm.pool import Arm, Pool
@@ -38,6 +40,7 @@ from routing.ppm.quality import (
     fit_label_quality,
     side_of,
 )
+from routing.ppm.signals import Signals, Verdicts, signals_of
 from routing.ppm.tag_gain import TagGain, fit_tag_gain
 
 Floats = NDArray[np.float64]
@@ -54,7 +57,8 @@ class Evidence:
 
     judge_p [N] debiased P(a), NaN without a verdict; judged [N]; order_consistent [N]; self_consistency [N] or None;
     votes of people; quality_features [N, K] finite (see `judge_features`); tags [N, F] with names, bins fixed on this
-    pool; difference [N, d] = φ(a) − φ(b); sections [N], e.g. prompt categories that the metric averages over, or None.
+    pool; difference [N, d] = φ(a) − φ(b); sections [N], e.g. prompt categories that the metric averages over, or None;
+    length_gap [N] and signals of the pairs, for the strategies that need them.
     """
 
     judge_p: Floats
@@ -66,6 +70,8 @@ class Evidence:
     tag_names: tuple[str, ...]
     difference: NDArray[np.float32]
     sections: Ints | None = None
+    length_gap: Floats | None = None
+    signals: Signals | None = None
 
 
 @dataclass(frozen=True)
@@ -98,14 +104,30 @@ def evidence_from_table(
     sections: Ints | None = None,
     self_consistency: Floats | None = None,
     bins: TagBins | None = None,
+    signals: Signals | None = None,
 ) -> tuple[Evidence, TagBins]:
-    """Evidence of a pool described by `features.describe_pairs`; bins are fitted on it unless given (stored ones)."""
+    """Evidence of a pool described by `features.describe_pairs`; bins are fitted on it unless given (stored ones).
+
+    Without `signals`, pairs are taken to share neither prompts nor completions.
+    """
     edges = fit_bins(table) if bins is None else bins
     features = judge_features(judge_p, order_consistent, difference, table, self_consistency)
     tags = tag_matrix(table, edges)
     names = tag_names(edges, table.names)
-    evidence = Evidence(judge_p, judged, order_consistent, votes, features, tags, names, difference, sections)
+    gap = np.abs(table.column(SIGNED_NAME)).astype(np.float64)
+    known = signals or signals_alone(judge_p, FeatureSet(table, difference, ""))
+    evidence = Evidence(
+        judge_p, judged, order_consistent, votes, features, tags, names, difference, sections, gap, known
+    )
     return evidence, edges
+
+
+def signals_alone(judge_p: Floats, features: FeatureSet) -> Signals:
+    """The signals of pairs of which each is taken to have a prompt and completions of its own."""
+    size = len(judge_p)
+    verdict = 2.0 * np.where(np.isnan(judge_p), 0.5, judge_p) - 1.0
+    alone = np.arange(size)
+    return signals_of(Verdicts(verdict, np.zeros((size, 0))), features, alone, 2 * alone, 2 * alone + 1)
 
 
 def judge_features(
@@ -186,7 +208,21 @@ def _pool(
         advantage=advantage,
         tag_gain=None if gain is None else gain.gain,
         outlook=outlook,
+        tag_model=gain,
+        length_gap=evidence.length_gap,
+        learner=None if evidence.signals is None else learner_of(evidence.signals, evidence.votes),
     )
+
+
+def learner_of(signals: Signals, votes: Votes) -> Learner:
+    """A learner that knows every label bought so far, in the order in which they were given."""
+    learner = Learner(signals)
+    said_a = (votes.side + 1.0) / 2.0
+    recent = max(len(said_a) - UNCHANGED, 0)
+    for rows in (slice(0, recent), slice(recent, None)):
+        if len(said_a[rows]):
+            learner.learn(votes.instance[rows], said_a[rows])
+    return learner
 
 
 def _split_validation(evidence: Evidence, quality: LabelQuality, rng: np.random.Generator) -> _Validation:

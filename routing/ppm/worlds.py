@@ -25,6 +25,7 @@ GOLD_PAIRS, SECTIONS = 6000, 4
 CLUSTER_SPREAD, TAG_RATE = 0.35, 0.08
 POSITION_NOISE = 0.6
 RIDGE = 0.02
+LENGTH = 1
 X_WEIGHT, TAG_WEIGHT = 0.2, 0.1
 
 
@@ -101,11 +102,25 @@ def draw_votes(world: World, instances: Ints, n_labels: int, rng: np.random.Gene
 
 
 def evidence_of(world: World, votes: Votes) -> Evidence:
-    """What a router may see of the world: verdicts, votes, tags and features; not the gold, clusters or flip rates."""
+    """What a router may see of the world: verdicts, votes, tags and features; not the gold, clusters or flip rates.
+
+    There are no texts: one coordinate of x stands for the length gap; it pulls the judge as the world's bias does.
+    """
     features = np.column_stack([verdict_features(world.judge_p, world.order_consistent, world.x), world.tags])
     names = tuple(f"tag_{number}" for number in range(world.tags.shape[1]))
     judged = np.ones(len(world.gold), dtype=bool)
-    return Evidence(world.judge_p, judged, world.order_consistent, votes, features, world.tags, names, world.x)
+    return Evidence(
+        judge_p=world.judge_p,
+        judged=judged,
+        order_consistent=world.order_consistent,
+        votes=votes,
+        quality_features=features,
+        tags=world.tags,
+        tag_names=names,
+        difference=world.x,
+        length_gap=np.abs(world.x[:, LENGTH]).astype(np.float64),
+        signals=signals_of_world(world),
+    )
 
 
 def signals_of_world(world: World) -> Signals:

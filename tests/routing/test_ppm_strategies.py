@@ -14,10 +14,9 @@ from routing.ppm.curve import predicted_curve
 from routing.ppm.evaluation import spearman, within_budget_rho
 from routing.ppm.mixes import draw_mixes
 from routing.ppm.pilot import advised_pilot_size, draw_pilot
-from routing.ppm.pool import Arm, Budget, NotFittedError, Plan, Pool, Source
+from routing.ppm.pool import Arm, Budget, NotFittedError, Pool, Source
 from routing.ppm.preparation import Prepared, evidence_from_table, explain, prepare
 from routing.ppm.quality import (
-    Advantage,
     Votes,
     combine,
     estimate_advantage,
@@ -29,25 +28,9 @@ from routing.ppm.quality import (
 from routing.ppm.strategies import STRATEGIES, strategy_named
 from routing.ppm.worlds import World, benchmark, draw_votes, evidence_of, labels_of, make_world, with_truth
 
-JUDGE = Arm("judge", "judge", 0.01)
-PEOPLE = Arm("crowd", "crowd", 0.3)
-PLANNED = ["random", "all_judge", "all_human", "disagreement", "adv_topk", "hyper_topk", "oracle"]
+from .pool_cast import JUDGE, PEOPLE, pool_of, routed
 
-
-def pool_of(size: int = 40, seed: int = 0, judged: float = 1.0, done: float = 0.0, silent: float = 0.0) -> Pool:
-    rng = np.random.default_rng(seed)
-    asked = rng.random(size) < judged
-    p = np.where(asked & (rng.random(size) >= silent), rng.random(size), np.nan)
-    mean = rng.normal(0.05, 0.2, size)
-    advantage = Advantage(mean, mean - 0.1, mean + 0.1, np.full(size, 0.8), 0.8 - mean)
-    tags = (rng.random((size, 3)) < 0.4).astype(np.uint8)
-    gain, truth = rng.normal(size=size), rng.normal(size=size)
-    consistent, people = rng.random(size) < 0.7, rng.random(size) < done
-    return Pool(p, asked, consistent, people, tags, ("a", "b", "c"), advantage, gain, None, truth)
-
-
-def routed(name: str, pool: Pool, money: float, seed: int = 0, human: Arm = PEOPLE, judge: Arm = JUDGE) -> Plan:
-    return STRATEGIES[name].route(pool, Budget(money, judge, human), np.random.default_rng(seed))
+PLANNED = list(STRATEGIES)
 
 
 # Label quality
@@ -248,8 +231,9 @@ def test_an_unjudged_pool_pays_the_judge_first_and_gives_it_back_for_people() ->
 
 
 def test_a_strategy_without_what_it_needs_says_so() -> None:
-    bare = replace(pool_of(), advantage=None, tag_gain=None, true_gain=None)
-    for name in ("adv_topk", "hyper_topk", "oracle"):
+    needed = {need for strategy in STRATEGIES.values() for need in strategy.needs}
+    bare = replace(pool_of(), **dict.fromkeys(needed))
+    for name in (name for name, strategy in STRATEGIES.items() if strategy.needs):
         assert not STRATEGIES[name].can_route(bare)
         with pytest.raises(NotFittedError):
             routed(name, bare, 1.0)

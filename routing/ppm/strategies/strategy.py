@@ -10,7 +10,7 @@ import numpy as np
 
 from routing.ppm.pool import Budget, Plan, Pool
 
-Need = Literal["advantage", "tag_gain", "true_gain"]
+Need = Literal["advantage", "tag_gain", "tag_model", "length_gap", "learner", "true_gain"]
 
 
 @dataclass(frozen=True)

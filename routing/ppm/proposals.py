@@ -1,0 +1,53 @@
+"""Many mixes to choose one from, drawn and looked at a few at a time so that memory stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routing.ppm.mixes import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, gumbel_mix, knapsack_mix, tag_members
+from routing.ppm.proxy import MOST_BYTES
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Masks = NDArray[np.uint8]
+
+MOST_PROPOSALS, LEAST_PROPOSALS = 1000, 100
+INSTANCES_DRAWN = 2 * 10**7
+KNAPSACK_SHARE = 0.3
+
+
+def in_chunks(count: int, size: int) -> Iterator[range]:
+    """The numbers of `count` masks of `size` bytes each, at most 200 MB of them at a time."""
+    step = max(1, MOST_BYTES // max(size, 1))
+    for start in range(0, count, step):
+        yield range(start, min(start + step, count))
+
+
+def proposals_for(size: int) -> int:
+    """How many mixes to propose: 1,000, fewer in a pool above 20,000 instances, at least 100."""
+    return int(np.clip(INSTANCES_DRAWN // max(size, 1), LEAST_PROPOSALS, MOST_PROPOSALS))
+
+
+def propose(
+    tags: Masks, advantage: Floats, done: NDArray[np.bool_], most: int, count: int, rng: np.random.Generator
+) -> Iterator[Masks]:
+    """`count` mixes in chunks [M, N], each with the done instances and `most` of those where people have the advantage.
+
+    Three of ten by the published knapsack walk over tags, the others by Gumbel draws of the advantage at temperatures
+    from near greedy to near uniform. Nobody is sent where the advantage is zero or less, even with budget left.
+    """
+    worth = np.flatnonzero((advantage > 0) & ~done)
+    most = min(most, len(worth))
+    members, low, high = tag_members(tags[worth]), np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)
+    by_tags = rng.random(count) < KNAPSACK_SHARE
+    for rows in in_chunks(count, len(tags)):
+        masks = np.tile(done.astype(np.uint8), (len(rows), 1))
+        for row, place in enumerate(rows):
+            if by_tags[place]:
+                masks[row, worth] = knapsack_mix(members, len(worth), most, rng)
+            else:
+                masks[row, worth] = gumbel_mix(advantage[worth], most, float(np.exp(rng.uniform(low, high))), rng)
+        yield masks
