@@ -164,6 +164,7 @@ urlpatterns = [
     path("p/<uuid:project>/training/<uuid:run>/metrics/", training.run_metrics, name="run-metrics"),
     path("p/<uuid:project>/training/<uuid:run>/log/", training.run_log, name="run-log"),
     path("p/<uuid:project>/training/<uuid:run>/cancel/", training.run_cancel, name="run-cancel"),
+    path("p/<uuid:project>/training/<uuid:run>/start/", training.run_go, name="run-go"),
     path("p/<uuid:project>/training/<uuid:run>/resume/", training.run_resume, name="run-resume"),
     path("p/<uuid:project>/models/", models.models, name="models"),
     path("p/<uuid:project>/models/<uuid:model>/", models.model, name="model"),

@@ -19,6 +19,7 @@ from .objectives.catalogue import OBJECTIVES
 class RunState(models.TextChoices):
     QUEUED = "queued", "Waiting"
     RUNNING = "running", "Running"
+    CHECKED = "checked", "Checked"
     FINISHED = "finished", "Finished"
     CANCELLED = "cancelled", "Cancelled"
     FAILED = "failed", "Failed"
@@ -71,6 +72,7 @@ class Run(models.Model):
     base_run = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="continued_by")
     config = models.JSONField()
     state = choice_field(RunState, default=RunState.QUEUED)
+    check_first = models.BooleanField(default=False)  # its next job writes the report and learns nothing
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="runs")
     sweep = models.ForeignKey(Sweep, on_delete=models.PROTECT, null=True, blank=True, related_name="runs")
     phase = models.CharField(max_length=24, blank=True)
@@ -83,6 +85,7 @@ class Run(models.Model):
     seconds = models.FloatField(default=0)
     preflight = models.JSONField(default=dict, blank=True)
     evaluation = models.JSONField(default=dict, blank=True)
+    votes = models.JSONField(default=dict, blank=True)  # how many labels reward models turned round or softened
     error = models.TextField(max_length=4000, blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -112,6 +115,11 @@ class Run(models.Model):
     @property
     def is_stopping(self) -> bool:
         return self.is_active and self.job.cancel_requested
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether its report is there, and it waits for the word to start."""
+        return self.state == RunState.CHECKED
 
     @property
     def can_resume(self) -> bool:

@@ -55,8 +55,11 @@ def start_run(
     actor: User | None,
     idempotency_key: str = "",
     held_out: DatasetVersion | None = None,
+    *,
+    check_first: bool = False,
 ) -> Run:
-    """Write a run and its job. The same key with the same wishes returns the run it made before.
+    """Write a run and its job. With ``check_first`` it learns nothing yet: it is checked, and waits for
+    ``start_checked``. The same key with the same wishes returns the run it made before.
 
     ``held_out`` is a version of the same project whose test split is evaluated on instead of ``version``'s own, so that
     runs on different data can be compared.
@@ -70,9 +73,16 @@ def start_run(
     if held_out is not None and held_out.task.project_id != project.pk:
         raise InvalidInput(errors={"held_out": "Choose a version of this project."})
     check_config(version, objective, base, config, held_out)
-    wishes = {"version": str(version.public_id), "objective": objective, "base_model": base.key, "config": dict(config)}
+    wishes: dict[str, Any] = {
+        "version": str(version.public_id),
+        "objective": objective,
+        "base_model": base.key,
+        "config": dict(config),
+    }
     if held_out is not None:
         wishes["held_out"] = str(held_out.public_id)
+    if check_first:
+        wishes["check_first"] = True
     with transaction.atomic():
         name = uuid.uuid4()
         params = {"run": str(name), "wishes": wishes}
@@ -91,6 +101,7 @@ def start_run(
             base_model=base.key,
             base_run=base.run,
             config=dict(config),
+            check_first=check_first,
             job=job,
             created_by=actor,
         )
@@ -169,18 +180,40 @@ def write_run_file(run: Run) -> BaseModel:
 
 @transaction.atomic
 def resume_run(run: Run, actor: User | None) -> Run:
-    """Start a run that was cancelled or failed again, from its last checkpoint. Raises WrongState."""
-    params = {"run": str(run.public_id)}
-    job = jobs.enqueue(JobKind.TRAIN, run.project, params, actor=actor)
-    ended = Run.objects.filter(pk=run.pk, state__in=[RunState.CANCELLED, RunState.FAILED], job=run.job_id)
-    if not ended.update(state=RunState.QUEUED, ended_at=None, error="", message="", eta_seconds=None, job=job):
+    """Start a run that was cancelled or failed again, from its last checkpoint; one that was being checked is checked
+    again. Raises WrongState."""
+    again = _queued_again(run, actor, [RunState.CANCELLED, RunState.FAILED])
+    if again is None:
         raise WrongState("Only a run that was cancelled or failed can be resumed.")
     AuditEvent.write("run.resume", actor=actor, project=run.project, subject=str(run), run=str(run.public_id))
+    return again
+
+
+@transaction.atomic
+def start_checked(run: Run, actor: User | None) -> Run:
+    """Let a run that was checked learn. Raises WrongState."""
+    again = _queued_again(run, actor, [RunState.CHECKED], check_first=False)
+    if again is None:
+        raise WrongState("Only a run that was checked and waits can be started.")
+    AuditEvent.write("run.go", actor=actor, project=run.project, subject=str(run), run=str(run.public_id))
+    return again
+
+
+def _queued_again(run: Run, actor: User | None, states: list[RunState], **fields: Any) -> Run | None:
+    """The run with a new job; None where it is in none of these states, and its caller's transaction undoes the job."""
+    job = jobs.enqueue(JobKind.TRAIN, run.project, {"run": str(run.public_id)}, actor=actor)
+    waiting = Run.objects.filter(pk=run.pk, state__in=states, job=run.job_id)
+    fields |= {"state": RunState.QUEUED, "ended_at": None, "error": "", "message": "", "eta_seconds": None}
+    if not waiting.update(job=job, **fields):
+        return None
     return Run.objects.select_related("job").get(pk=run.pk)
 
 
 def cancel_run(run: Run, actor: User | None) -> None:
-    """Ask a run to stop; it saves a checkpoint first and can be resumed. Raises WrongState when it has ended."""
+    """Ask a run to stop; it saves a checkpoint first and can be resumed. One that waits for its start ends at once.
+    Raises WrongState when it has ended."""
+    if run.is_checked and _end(run, RunState.CANCELLED, actor=actor, states=[RunState.CHECKED]):
+        return
     if not run.is_active:
         raise WrongState("This run has already ended.")
     jobs.cancel(run.job, actor=actor)
@@ -207,11 +240,31 @@ def end(run: Run, state: RunState, context: JobContext, *, error: str = "") -> N
         context.hold()
 
 
-def _end(run: Run, state: RunState, *, error: str = "", only: Any = None, **fields: Any) -> None:
-    active = (Run.objects.all() if only is None else only).filter(pk=run.pk, state__in=ACTIVE)
-    ended = active.update(state=state, ended_at=Now(), eta_seconds=None, error=error[:4000], **fields)
+def _end(
+    run: Run,
+    state: RunState,
+    *,
+    error: str = "",
+    only: Any = None,
+    actor: User | None = None,
+    states: list[RunState] = ACTIVE,
+    **fields: Any,
+) -> int:
+    active = (Run.objects.all() if only is None else only).filter(pk=run.pk, state__in=states)
+    ended: int = active.update(state=state, ended_at=Now(), eta_seconds=None, error=error[:4000], **fields)
     if ended:
-        AuditEvent.write(f"run.{state}", actor=None, project=run.project, subject=str(run), run=str(run.public_id))
+        AuditEvent.write(f"run.{state}", actor=actor, project=run.project, subject=str(run), run=str(run.public_id))
+    return ended
+
+
+def checked(run: Run, context: JobContext) -> None:
+    """Take in the report of a run that was only to be checked. Raises FenceLost, and then nothing is written."""
+    told = {"preflight": read_json(run.folder / "preflight.json"), "phase": "", "message": "", "started_at": None}
+    with transaction.atomic():
+        if Run.objects.active().filter(pk=run.pk).update(state=RunState.CHECKED, **told):
+            about = {"subject": str(run), "run": str(run.public_id)}
+            AuditEvent.write("run.checked", actor=None, project=run.project, **about)
+        context.hold()
 
 
 def finish(run: Run, context: JobContext) -> TrainedModel:
@@ -222,10 +275,11 @@ def finish(run: Run, context: JobContext) -> TrainedModel:
     result = read_json(run.folder / "result.json")
     run.evaluation, run.preflight = result["evaluation"], read_json(run.folder / "preflight.json")
     run.step, run.tokens, run.seconds = result["steps"], result["tokens"], result["seconds"]
+    run.votes = result.get("votes", {})
     text = card.render(run)
     files = [*_files(result["files"]), card.write(run.folder / "model", text)]
     with transaction.atomic():
-        fields = ("evaluation", "preflight", "step", "tokens", "seconds")
+        fields = ("evaluation", "votes", "preflight", "step", "tokens", "seconds")
         _end(run, RunState.FINISHED, **{name: getattr(run, name) for name in fields})
         model = TrainedModel.objects.create(
             run=run,

@@ -17,7 +17,7 @@ from .base_models import SMALL_FOLDER
 from .child import Busy, Child
 from .ingest import Cursor, read_json, sync_metrics, sync_state
 from .models import Run
-from .watch import CANCEL_SECONDS, CANCELLED, FINISHED, POLL_SECONDS, STARTS, TrainingFailed, manner, reason
+from .watch import CANCEL_SECONDS, CANCELLED, FINISHED, POLL_SECONDS, STARTS, TrainingFailed, manner, reason, watch
 
 TRAIN = ["-m", "training.run"]
 # "multi_gpu" is the launcher's word for several processes; on a machine without GPUs they share its cores
@@ -112,6 +112,12 @@ class Supervisor:
         """Whether the process failed, rather than being ended. A launcher of several answers with one code for both."""
         said = settings.TRAIN_PROCESSES == 1 or bool(read_json(self.run.folder / "result.json").get("error"))
         return said and 0 < code != CANCELLED
+
+
+def check(run: Run, context: JobContext) -> None:
+    """Have the report of a run written before it learns. Raises TrainingFailed, JobCancelled, FenceLost."""
+    watch(run.folder, [*train_command(), "--preflight"], context)
+    services.checked(run, context)
 
 
 def train_command() -> list[str]:

@@ -13,7 +13,7 @@ from feedback.services.jobs import FenceLost, JobCancelled, JobContext
 from . import evaluations, generations, scorings, services
 from .base_models import SMALL
 from .models import Evaluation, Generation, Run, RunState, Scoring
-from .supervisor import Supervisor, ensure_small_base_model
+from .supervisor import Supervisor, check, ensure_small_base_model
 from .watch import TrainingFailed
 
 
@@ -23,7 +23,7 @@ def train(context: JobContext) -> dict[str, Any]:
     run = Run.objects.select_related("project", "version__task", "version__mix", "base_run").get(
         public_id=context.params["run"]
     )
-    if run.state != RunState.FINISHED:  # a worker may have died between the run's end and the job's
+    if run.job_id == context.job.pk and run.is_active:  # a worker may have died between the run's end and the job's
         _train(run, context)
     return {"run": str(run.public_id)}
 
@@ -35,7 +35,10 @@ def _train(run: Run, context: JobContext) -> None:
         if run.base_model == SMALL:
             ensure_small_base_model(context)
         services.write_run_file(run)
-        Supervisor(run, context).work()
+        if run.check_first:
+            check(run, context)
+        else:
+            Supervisor(run, context).work()
     except FenceLost:
         raise
     except JobCancelled:

@@ -35,7 +35,7 @@ OBJECTIVE_CHOICES = [(objective.name, objective.title) for objective in OBJECTIV
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
-    """A run. ``state`` is ``queued``, ``running``, ``finished``, ``cancelled`` or ``failed``."""
+    """A run. ``state`` is ``queued``, ``running``, ``checked``, ``finished``, ``cancelled`` or ``failed``."""
 
     id = public_id()
     version = public_id("version.public_id")
@@ -55,20 +55,22 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 class RunDetailSerializer(RunSerializer):
     class Meta:
         model = Run
-        fields = (*RunSerializer.Meta.fields, "preflight", "evaluation")
+        fields = (*RunSerializer.Meta.fields, "check_first", "preflight", "evaluation", "votes")
         read_only_fields = fields
 
 
 class RunBody(serializers.Serializer[Any]):
     """``config`` takes the engine's settings, such as ``{"epochs": 2, "learning_rate": 5e-5}``; defaults for the rest.
 
-    ``base_model`` is the ``id`` of one of the base models.
+    ``base_model`` is the ``id`` of one of the base models. With ``check_first`` nothing is learned yet: the run becomes
+    ``checked`` with its ``preflight`` report, and waits to be started.
     """
 
     version = serializers.UUIDField()
     objective = serializers.ChoiceField(OBJECTIVE_CHOICES)
     base_model = serializers.CharField(max_length=200, default="small")
     config = serializers.DictField(child=serializers.JSONField(allow_null=True), required=False, default=dict)
+    check_first = serializers.BooleanField(default=False)
 
 
 class BaseModelSerializer(serializers.Serializer[Any]):
@@ -122,6 +124,7 @@ class Runs(RunView):
             body["config"],
             self.user,
             job_key_of(request, self.user),
+            check_first=body["check_first"],
         )
         return self.shown(self.get_queryset().get(pk=run.pk), 201)
 
@@ -141,8 +144,19 @@ class RunCancel(RunView):
 
     @extend_schema(operation_id="runs_cancel", request=Empty, responses={202: RunSerializer})
     def post(self, request: Request, project: Any, run: UUID) -> Response:
-        """Ask a run to save its state and stop, within ten seconds. It can be resumed."""
+        """Ask a run to save its state and stop, within ten seconds; it can be resumed. One that is checked ends."""
         services.cancel_run(self.row(run), self.user)
+        return self.shown(self.row(run), 202)
+
+
+class RunStart(RunView):
+    serializer_class = RunSerializer
+    needs: ClassVar = {"POST": Need("train", "manage")}
+
+    @extend_schema(operation_id="runs_start", request=Empty, responses={202: RunSerializer})
+    def post(self, request: Request, project: Any, run: UUID) -> Response:
+        """Let a checked run learn."""
+        services.start_checked(self.row(run), self.user)
         return self.shown(self.row(run), 202)
 
 

@@ -120,6 +120,7 @@ urlpatterns = [
     path(f"{PROJECT}tasks/<uuid:task>/win-rates/", generations.WinRates.as_view(), name="api-win-rates"),
     path(f"{PROJECT}runs/<uuid:run>/", training.RunDetail.as_view(), name="api-run"),
     path(f"{PROJECT}runs/<uuid:run>/cancel/", training.RunCancel.as_view(), name="api-run-cancel"),
+    path(f"{PROJECT}runs/<uuid:run>/start/", training.RunStart.as_view(), name="api-run-start"),
     path(f"{PROJECT}runs/<uuid:run>/resume/", training.RunResume.as_view(), name="api-run-resume"),
     path(f"{PROJECT}runs/<uuid:run>/metrics/", training.RunMetrics.as_view(), name="api-run-metrics"),
     path(f"{PROJECT}runs/<uuid:run>/curves/", training.RunCurves.as_view(), name="api-run-curves"),

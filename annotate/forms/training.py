@@ -174,6 +174,11 @@ class RunForm(forms.Form):
     def sweeping(self) -> bool:
         return any(field.value() or field.errors for pair in self.varied for field in pair)
 
+    @property
+    def check_first(self) -> bool:
+        """Whether the run is to wait until its report was read; a button of its own asks for that."""
+        return "check" in self.data
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         self._grid: dict[str, list[Any]] = {}
@@ -187,6 +192,8 @@ class RunForm(forms.Form):
                 self.add_error(f"vary_{number}", "Say which setting to vary.")
             elif name:
                 self._grid[name] = self._values(name, text, f"values_{number}")
+        if self._grid and self.check_first:
+            self.add_error("vary_0", "Several runs start at once; check one by itself.")
         return cleaned
 
     def _values(self, name: str, text: str, at: str) -> list[Any]:

@@ -17,6 +17,7 @@ from feedback.models import DatasetState, DatasetVersion, Project
 from training import comparing, services, sweeps
 from training.base_models import base_models
 from training.curves import COMPARED, GROUPS, curves, overlaid
+from training.engine.config import RunConfig
 from training.ingest import log_page, words
 from training.models import Run
 from training.objectives.catalogue import OBJECTIVES
@@ -26,7 +27,7 @@ from ..forms.training import RunForm
 from .figures import accuracy_words, reliability_chart, slice_rows
 
 PAGE = 50
-TONES = {"running": "accent", "finished": "success", "failed": "danger"}
+TONES = {"running": "accent", "checked": "warning", "finished": "success", "failed": "danger"}
 CHARTS = (
     ("loss", "Loss", ""),
     ("accuracy", "Accuracy", ""),
@@ -80,7 +81,7 @@ def run_create(request: HttpRequest, project: Project) -> HttpResponse:
             if grid := form.grid():
                 sweep = sweeps.start_sweep(*wishes, grid, user_of(request), once)
                 return redirect("sweep", project.public_id, sweep.public_id)
-            run = services.start_run(*wishes, user_of(request), once)
+            run = services.start_run(*wishes, user_of(request), once, check_first=form.check_first)
             return redirect("run", project.public_id, run.public_id)
         except FeedbackError as error:
             form.refuse(error)
@@ -99,7 +100,20 @@ def _wishes(request: HttpRequest, project: Project) -> dict[str, Any]:
     wishes = {name: request.GET[name] for name in ("version", "base_model", "objective") if name in request.GET}
     first = next((base.key for base in base_models(project)), "")
     small = wishes.get("base_model", first) == "small"
-    return ({"learning_rate": 1e-3, "epochs": 3, "evaluate_every": 10} if small else {}) | wishes
+    usual = {"learning_rate": 1e-3, "epochs": 3, "evaluate_every": 10} if small else {}
+    return usual | _settings_of(request, project) | wishes
+
+
+def _settings_of(request: HttpRequest, project: Project) -> dict[str, Any]:
+    """What another run was asked for, where a link names one."""
+    try:
+        row = Run.objects.filter(project=project, public_id=UUID(request.GET.get("like", ""))).first()
+    except ValueError:
+        row = None
+    if row is None:
+        return {}
+    chosen = {"version": row.version.public_id, "objective": row.objective, "base_model": row.base_model}
+    return {**row.config, **(row.config.get("objective_options") or {}), **chosen}
 
 
 @require_GET
@@ -145,7 +159,7 @@ def left_out(run: Run) -> str:
         for split, report in run.preflight.get("splits", {}).items()
         if 3 * (report["rows"] - report["kept"]) >= report["rows"] > 0
     ]
-    limit = run.config.get("max_length")
+    limit = run.config.get("max_length", RunConfig.model_fields["max_length"].default)
     return f"Left out: {' and '.join(lost)}, most above {limit} tokens. A larger limit keeps them." if lost else ""
 
 
@@ -163,6 +177,8 @@ def state_words(run: Run) -> str:
         return "Waiting for a worker" if run.job.attempt == 0 else "Its worker died; waiting for another"
     if run.is_active:
         return run.job.message or words({"phase": run.phase})
+    if run.is_checked:
+        return "Nothing is learned yet: read what it would do, then start it"
     return run.get_state_display()
 
 
@@ -200,6 +216,14 @@ def run_log(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
 def run_cancel(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
     row = get_object_or_404(Run.objects.select_related("job", "project"), project=project, public_id=run)
     services.cancel_run(row, user_of(request))
+    return redirect("run", project.public_id, row.public_id)
+
+
+@require_POST
+@in_project("manage")
+def run_go(request: HttpRequest, project: Project, run: UUID) -> HttpResponse:
+    row = get_object_or_404(Run.objects.select_related("job", "project"), project=project, public_id=run)
+    services.start_checked(row, user_of(request))
     return redirect("run", project.public_id, row.public_id)
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from feedback.models import Job
-from tests.annotate.trained import WEIGHTS, finished_run, queued_run, version_of
+from tests.annotate.trained import WEIGHTS, checked_run, finished_run, queued_run, version_of
 from training.models import Metric, Run
 
 
@@ -43,6 +43,18 @@ def test_a_run_is_started_watched_cancelled_and_resumed(cast: Any, api: Any) -> 
     assert client.send("post", f"{one}resume/").status_code == 409
 
 
+def test_a_run_is_checked_before_it_is_started(cast: Any, api: Any) -> None:
+    client = api(cast.manager)
+    made = client.send("post", path(cast, "runs/"), wish(cast, check_first=True)).json()
+    one = path(cast, f"runs/{made['id']}/")
+    assert client.send("post", f"{one}start/").json()["code"] == "wrong-state"
+    checked_run(cast, Run.objects.get())
+    told = client.send("get", one).json()
+    assert (told["state"], told["check_first"], told["preflight"]["steps"]) == ("checked", True, 12)
+    started = client.send("post", f"{one}start/")
+    assert (started.status_code, started.json()["state"]) == (202, "queued")
+
+
 def test_one_idempotency_key_starts_one_run(cast: Any, api: Any) -> None:
     client = api(cast.manager)
     answers = [client.send("post", path(cast, "runs/"), wish(cast), **{"Idempotency-Key": "k"}) for _ in range(2)]
@@ -69,6 +81,7 @@ def test_starting_needs_the_scope_train_and_the_role_manager(cast: Any, api: Any
         assert client.send("post", path(cast, "runs/"), body).status_code == status
         assert client.send("post", path(cast, f"runs/{run.public_id}/cancel/")).status_code == status
         assert client.send("post", path(cast, f"runs/{run.public_id}/resume/")).status_code == status
+        assert client.send("post", path(cast, f"runs/{run.public_id}/start/")).status_code == status
     run.refresh_from_db()
     assert (run.state, Run.objects.count()) == ("queued", 1)
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from tests.annotate.trained import finished_run, queued_run, version_of
+from tests.annotate.trained import checked_run, finished_run, queued_run, version_of
 from training.models import Run
 from training.objectives.catalogue import OBJECTIVES
 
@@ -66,6 +66,10 @@ def test_only_managers_start_cancel_and_resume(cast: Any, browser: Browser, who:
     assert client.post(url(cast, f"{run.public_id}/resume/")).status_code == status
     run.refresh_from_db()
     assert (run.state, Run.objects.count()) == ("queued", 1)
+    waiting = checked_run(cast)
+    assert client.post(url(cast, f"{waiting.public_id}/start/")).status_code == status
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.check_first) == ("checked", True)
 
 
 def test_a_run_of_another_project_is_not_there(cast: Any, browser: Browser) -> None:
@@ -92,6 +96,51 @@ def test_the_form_starts_one_run_however_often_it_is_sent(cast: Any, browser: Br
     assert run.config["epochs"] == 2
     assert run.config["objective_options"] == {"margin_scale": 0.0, "label_smoothing": 0.0}
     assert "max_steps" not in run.config
+
+
+def test_a_run_is_checked_shown_and_then_started(cast: Any, browser: Browser) -> None:
+    client = browser(cast.manager)
+    body = FORM | {"version": str(version_of(cast).public_id), "check": "1"}
+    shown = client.post(url(cast, "new/"), body)["Location"]
+    run = Run.objects.get()
+    assert (run.state, run.check_first) == ("queued", True)
+    assert 'class="run-curves"' not in client.get(shown).content.decode()
+    run = checked_run(cast, run)
+    text = client.get(shown).content.decode()
+    for said in ("Start the run", "2 of 3 train rows", "&lt;script&gt;first row", "longer than max_length", "row-9"):
+        assert said in text, said
+    assert f"{shown}start/" in text
+    assert client.post(f"{shown}start/")["Location"] == shown
+    run.refresh_from_db()
+    assert (run.state, run.check_first, run.job.state) == ("queued", False, "queued")
+    assert client.post(f"{shown}start/").status_code == 409
+
+
+def test_a_checked_run_can_be_discarded_or_asked_for_otherwise(cast: Any, browser: Browser) -> None:
+    run = checked_run(cast)
+    client = browser(cast.manager)
+    again = client.get(f"{url(cast, 'new/')}?like={run.public_id}").context["form"]
+    assert (again["epochs"].value(), again["version"].value()) == (7, run.version.public_id)
+    assert client.get(f"{url(cast, 'new/')}?like=nothing").status_code == 200
+    assert client.post(url(cast, f"{run.public_id}/cancel/")).status_code == 302
+    run.refresh_from_db()
+    assert run.state == "cancelled"
+    assert "Check again" in client.get(url(cast, f"{run.public_id}/")).content.decode()
+
+
+def test_those_who_only_look_see_the_report_and_no_start(cast: Any, browser: Browser) -> None:
+    run = checked_run(cast)
+    text = browser(cast.viewer).get(url(cast, f"{run.public_id}/")).content.decode()
+    assert "Before the start" in text
+    assert "/start/" not in text
+
+
+def test_several_runs_at_once_are_not_checked(cast: Any, browser: Browser) -> None:
+    body = FORM | {"version": str(version_of(cast).public_id), "check": "1", "vary_0": "seed", "values_0": "0 1"}
+    answer = browser(cast.manager).post(url(cast, "new/"), body)
+    assert answer.status_code == 422
+    assert answer.context["form"].errors["vary_0"] == ["Several runs start at once; check one by itself."]
+    assert not Run.objects.exists()
 
 
 def test_the_form_keeps_the_options_that_the_objective_reads_and_leaves_others_out(cast: Any, browser: Browser) -> None:

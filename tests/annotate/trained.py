@@ -25,6 +25,34 @@ def queued_run(cast: Any, **config: Any) -> Run:
     return services.start_run(version_of(cast), "bt", "small", config, cast.manager)
 
 
+CHECKED: dict[str, Any] = {
+    "steps": 12,
+    "device": "cpu",
+    "estimate": {"parameters": 1_000_000, "trained": 1_000_000, "seconds": 42.0, "memory_bytes": 40_000_000},
+    "leaked_prompts": {"count": 0, "ids": []},
+    "splits": {
+        "train": {
+            "rows": 3,
+            "kept": 1,
+            "tokens": 100,
+            "longest": 60,
+            "truncated": {"count": 0, "ids": []},
+            "dropped": [{"reason": "longer than max_length", "count": 2, "ids": ["row-8", "row-9"]}],
+            "rendered": [{"id": "row-1", "prompt": "<script>first row</script>", "completions": ["yes", "no"]}],
+        }
+    },
+}
+
+
+def checked_run(cast: Any, run: Run | None = None) -> Run:
+    """A run whose report is there, and which waits for the word to start."""
+    run = run or services.start_run(version_of(cast), "bt", "small", {"epochs": 7}, cast.manager, check_first=True)
+    Run.objects.filter(pk=run.pk).update(state="checked", preflight=CHECKED)
+    now = timezone.now()
+    type(run.job).objects.filter(pk=run.job_id).update(state="succeeded", started_at=now, ended_at=now)
+    return Run.objects.select_related("job").get(pk=run.pk)
+
+
 def finished_run(cast: Any) -> Run:
     """A run whose job has ended well, with a short curve, an evaluation and a model of two files."""
     run = queued_run(cast)

@@ -68,7 +68,8 @@ NO_PAGES = {
     *("instances-change", "assignment-requeue", "flag-decide", "adjudication-take", "adjudication-undo"),
     *("comment-add", "comment-edit", "comment-delete", "comment-resolve", "comment-reopen"),
     *("pilot-start", "plan-apply", "plan-again", "plan-preview", "judge-run", "judge-retire"),
-    *("dataset-file", "run-metrics", "run-log", "run-cancel", "run-resume", "model-file", "job-part", "job-cancel"),
+    *("dataset-file", "run-metrics", "run-log", "run-cancel", "run-resume", "run-go", "model-file"),
+    *("job-part", "job-cancel"),
     *("evaluation-scores", "runs-compare-metrics", "sweep-cancel"),
 }
 OF_ACCOUNTS = ("/account/logout/", "/account/2fa/", "/nothing/")

@@ -32,12 +32,14 @@ def places(settings: Any, tmp_path: Path) -> None:
     settings.TRAIN_THREADS = 1
 
 
-def new_run(settings: Any, *, objective: str = "bt", mix: bool = False, **config: Any) -> Run:
+def new_run(
+    settings: Any, *, objective: str = "bt", mix: bool = False, check_first: bool = False, **config: Any
+) -> Run:
     cast = make_cast(instances=0)
     base = install_quick_base(settings.MODELS_DIR)
     chosen = PreferenceMix.objects.create(task=cast.task, name="All people", sources={}) if mix else None
     version = freeze_planted(cast.task, cast.owner, mix=chosen)
-    return services.start_run(version, objective, base, QUICK | config, cast.manager)
+    return services.start_run(version, objective, base, QUICK | config, cast.manager, check_first=check_first)
 
 
 def wait_for(seen: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -110,6 +112,35 @@ def test_a_finished_run_leaves_a_model_its_curve_its_card_and_the_score_of_its_m
     assert score.value == run.evaluation["test"]["accuracy"]
     assert score.stderr == pytest.approx((run.evaluation["test"]["high"] - run.evaluation["test"]["low"]) / 3.919928)
     assert AuditEvent.objects.filter(action="run.finished", details__run=str(run.public_id)).count() == 1
+
+
+def test_a_run_that_is_checked_first_learns_only_when_it_is_told_to(settings: Any) -> None:
+    run = new_run(settings, check_first=True, max_steps=2)
+    jobs.run(run.job_id)
+    run.refresh_from_db()
+    assert (run.state, run.started_at, run.job.state) == (RunState.CHECKED, None, JobState.SUCCEEDED)
+    assert run.preflight["splits"]["train"]["kept"] == 60
+    assert run.preflight["estimate"]["seconds"] > 0
+    assert run.preflight["splits"]["train"]["rendered"]
+    assert not (run.folder / "checkpoints").exists()
+    assert not TrainedModel.objects.exists()
+    first = run.job_id
+    run = services.start_checked(run, None)
+    Job.objects.filter(pk=first).update(state=JobState.QUEUED, ended_at=None)
+    jobs.run(first)  # a delivery of the first job that comes late finds nothing to do
+    run.refresh_from_db()
+    assert run.state == RunState.QUEUED
+    jobs.run(run.job_id)
+    run.refresh_from_db()
+    assert (run.state, run.step) == (RunState.FINISHED, 2)
+
+
+def test_a_check_that_finds_nothing_to_learn_says_so(settings: Any) -> None:
+    run = new_run(settings, check_first=True, max_length=8, long_rows="drop")
+    jobs.run(run.job_id)
+    run.refresh_from_db()
+    assert run.state == RunState.FAILED
+    assert "No training row is left" in run.error
 
 
 def test_a_policy_can_be_trained_and_then_trained_on(settings: Any) -> None:
