@@ -1,9 +1,16 @@
-"""What the web itself remembers: replies that a repeated request gets again."""
+"""What the web itself remembers: who is signed in, and replies that a repeated request gets again."""
 
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
+
+
+class Session(AbstractBaseSession):
+    """A browser's session, and who signed in with it: an account that is deleted takes its sessions along."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+")
 
 
 class IdempotentReply(models.Model):

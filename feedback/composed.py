@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
@@ -95,32 +95,77 @@ def _filled(parameters: Sequence[Any], values: dict[str, Any], database: BaseDat
     return [one.write(values[one.name], database) if isinstance(one, Slot) else one for one in parameters]
 
 
+class Asked(NamedTuple):
+    """A statement with its values, and what is made of the database's answer to it."""
+
+    sql: str
+    values: list[Any]
+    answer: Callable[[Any], Any]
+
+
+def together(*statements: Asked) -> list[Any]:
+    """The answers to several statements, in one round trip to PostgreSQL. Each sees what those before it did."""
+    database = connections[DEFAULT_DB_ALIAS]
+    with database.cursor() as cursor:
+        if database.vendor != "postgresql":
+            return [_answered(cursor, one.sql, one.values, one.answer) for one in statements]
+        values = [value for one in statements for value in one.values]
+        answers = [_answered(cursor, ";\n".join(one.sql for one in statements), values, statements[0].answer)]
+        for one in statements[1:]:
+            cursor.nextset()
+            answers.append(one.answer(cursor))
+    return answers
+
+
+def _answered(cursor: Any, sql: str, values: list[Any], answer: Callable[[Any], Any]) -> Any:
+    cursor.execute(sql, values)
+    return answer(cursor)
+
+
+def _one(statement: Asked) -> Any:
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        return _answered(cursor, statement.sql, statement.values, statement.answer)
+
+
 class Rows:
     """A SELECT of whole model instances, ``select_related`` and annotations included."""
 
     def __init__(self, compose: Callable[[], models.QuerySet[Any]]) -> None:
         self._composed = _Composed(lambda: compose().query)
 
-    def all(self, **values: Any) -> list[Any]:
+    def asked(self, **values: Any) -> Asked:
+        """For :func:`together`: all rows."""
         database = connections[DEFAULT_DB_ALIAS]
         sql, parameters, reader = self._composed(database)
-        with database.cursor() as cursor:
-            cursor.execute(sql, _filled(parameters, values, database))
-            found = cursor.fetchall()
-        return reader(found) if found else []
+        return Asked(sql, _filled(parameters, values, database), lambda cursor: reader(cursor.fetchall()))
 
-    def any(self, **values: Any) -> bool:
-        """Whether there is a row. All of them are read, since the query may be there to lock them."""
+    def asked_whether(self, **values: Any) -> Asked:
+        """For :func:`together`: whether there is a row. All are read, since the query may be there to lock them."""
         database = connections[DEFAULT_DB_ALIAS]
         sql, parameters, _ = self._composed(database)
-        with database.cursor() as cursor:
-            cursor.execute(sql, _filled(parameters, values, database))
-            return bool(cursor.fetchall())
+        return Asked(sql, _filled(parameters, values, database), lambda cursor: bool(cursor.fetchall()))
+
+    def all(self, **values: Any) -> list[Any]:
+        found: list[Any] = _one(self.asked(**values))
+        return found
 
     def first(self, **values: Any) -> Any:
         """The first row, or None."""
         found = self.all(**values)
         return found[0] if found else None
+
+
+class Whole:
+    """All columns of a model, for a statement that is written by hand: ``columns``, and instances of rows of them."""
+
+    def __init__(self, model: type[models.Model]) -> None:
+        self.columns = ", ".join(f'"{field.column}"' for field in model._meta.concrete_fields)
+        self._composed = _Composed(lambda: model._base_manager.all().query)
+
+    def read(self, row: Sequence[Any]) -> Any:
+        """The instance of a row that begins with these columns."""
+        reader = self._composed(connections[DEFAULT_DB_ALIAS])[2]
+        return reader([row])[0]
 
 
 class Update:
@@ -135,12 +180,14 @@ class Update:
         query.add_update_values(changes)
         return query
 
-    def __call__(self, **values: Any) -> int:
+    def asked(self, **values: Any) -> Asked:
+        """For :func:`together`."""
         database = connections[DEFAULT_DB_ALIAS]
         sql, parameters, _ = self._composed(database)
-        with database.cursor() as cursor:
-            cursor.execute(sql, _filled(parameters, values, database))
-            return int(cursor.rowcount)
+        return Asked(sql, _filled(parameters, values, database), lambda cursor: int(cursor.rowcount))
+
+    def __call__(self, **values: Any) -> int:
+        return int(_one(self.asked(**values)))
 
 
 class Insert:

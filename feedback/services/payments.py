@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 
-from ..composed import Rows, Slot, slot
 from ..models import Annotation, AnnotationRequest, RequestState, Source, Task
 from . import budget
 
 
 def open_request(task: Task, instance_id: int) -> AnnotationRequest | None:
-    """The request that a person's annotation counts against, with the purse that pays it: taken before anything else.
-
-    An annotation that no plan asked for does not wait for the purse.
-    """
-    if not _asked.any(instance=instance_id):
-        return None
+    """The request that a person's annotation counts against, with the purse that pays it, taken before it."""
     budget.lock(task)
-    return _open(instance_id).select_for_update(no_key=True).first()
+    return asking(instance_id).select_for_update(no_key=True).first()
 
 
-def _open(instance: int | Slot) -> QuerySet[AnnotationRequest]:
+def asking(instance: int | OuterRef) -> QuerySet[AnnotationRequest]:
+    """The open requests for people's annotations of an instance. One that no plan asked for waits for no purse."""
     return AnnotationRequest.objects.filter(instance=instance, source=Source.HUMAN, state=RequestState.OPEN)
-
-
-_asked = Rows(lambda: _open(slot("instance")))
 
 
 def pay(task: Task, request: AnnotationRequest) -> int:

@@ -95,8 +95,8 @@ def test_a_pair_asks_the_database_a_few_times(annotator: Annotator) -> None:
         with CaptureQueriesContext(connection) as queries:
             step()
         asked[step.__name__] = sum("SAVEPOINT" not in query["sql"] for query in queries)
-    locks = int(connection.features.has_select_for_update)
-    assert asked == {"next": 8 + locks, "draft": 4, "submit": 7}
+    apart = int(connection.vendor != "postgresql")  # which answers several statements at once
+    assert asked == {"next": 5, "draft": 3, "submit": 4 + apart}
 
 
 def test_a_pair_takes_few_function_calls(annotator: Annotator) -> None:

@@ -156,7 +156,7 @@ def test_a_restarted_server(visitors: Visitors, site: Site, cast: Cast, run: int
 
 
 def test_an_expired_login(visitors: Visitors, cast: Cast, run: int) -> None:
-    from django.contrib.sessions.models import Session
+    from annotate.models import Session
 
     visitors.faults.expected.append("status of 40[139]")
     luck = random.Random(f"login {run}")

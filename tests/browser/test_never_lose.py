@@ -299,7 +299,7 @@ def test_a_draft_that_the_server_refuses_is_said_and_kept(visitors: Visitors, ca
 
 
 def test_a_sign_in_in_another_tab_is_enough(visitors: Visitors, cast: Cast) -> None:
-    from django.contrib.sessions.models import Session
+    from annotate.models import Session
 
     visitors.faults.expected.append(r"status of 40[13]")
     page = open_work(visitors, cast)

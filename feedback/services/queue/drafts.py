@@ -6,9 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import F
+from django.db.models import DateTimeField, F, JSONField, QuerySet
 from django.utils import timezone
 
+from ...composed import Update, slot
 from ...exceptions import DraftConflict, InvalidInput, LeaseLost, WrongState
 from ...models import Assignment, AssignmentState
 from ...questions import Question
@@ -23,19 +24,30 @@ def save_draft(assignment: Assignment, *, version: int, answers: dict[str, Any],
     An expired assignment keeps the draft too, so that nothing typed is lost.
     """
     check_draft(assignment.parsed_questions, answers)
-    now = timezone.now()
-    fields: dict[str, Any] = {"draft": answers, "draft_version": F("draft_version") + 1, "active_ms": active_ms}
-    same = Assignment.objects.filter(pk=assignment.pk, draft_version=version)
     expires = lease_end(assignment.task)
-    if same.filter(state=AssignmentState.LENT).update(lease_expires_at=expires, **fields):
+    typed = {"key": assignment.pk, "version": version, "draft": answers, "active_ms": active_ms}
+    if _save_lent(expires=expires, **typed):
         assignment.lease_expires_at = expires
         return version + 1
-    if same.filter(state=AssignmentState.EXPIRED).update(ended_at=now, **fields):
+    if _save_expired(now=timezone.now(), **typed):
         raise LeaseLost
     current = Assignment.objects.get(pk=assignment.pk)
     if current.state not in (AssignmentState.LENT, AssignmentState.EXPIRED):
         raise WrongState("This assignment has ended.")
     raise DraftConflict(current.draft_version, current.draft)
+
+
+def _in_state(state: AssignmentState) -> QuerySet[Assignment]:
+    return Assignment.objects.filter(pk=slot("key"), draft_version=slot("version"), state=state)
+
+
+_TYPED: dict[str, Any] = {
+    "draft": slot("draft", JSONField),
+    "draft_version": F("draft_version") + 1,
+    "active_ms": slot("active_ms"),
+}
+_save_lent = Update(lambda: _in_state(AssignmentState.LENT), lease_expires_at=slot("expires", DateTimeField), **_TYPED)
+_save_expired = Update(lambda: _in_state(AssignmentState.EXPIRED), ended_at=slot("now", DateTimeField), **_TYPED)
 
 
 def check_draft(questions: Sequence[Question], answers: object) -> None:

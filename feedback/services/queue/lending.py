@@ -16,7 +16,7 @@ from ...exceptions import NothingToLabel, WrongState
 from ...models import Assignment, AssignmentState, Instance, QueuePlace, Task, TaskState, User
 from ..questions import bring_up_to_date
 from . import places
-from .line import AT_ONCE, ahead, give_back, take_slot
+from .line import AT_ONCE, ahead, give_back, take_on_level, take_slot
 from .returning import return_expired
 
 ATTEMPTS = 20
@@ -50,11 +50,13 @@ def _try_to_lend(task: Task, user: User) -> tuple[Assignment | None, bool]:
     if held:
         held.place = place
         return held, False
-    candidates = ahead(task, place, reader)
-    places.keep(place)
-    instance = take_free_one(candidates) if candidates else None
+    instance, more = take_on_level(task, place, reader), False
     if instance is None:
-        return None, bool(candidates)
+        candidates = ahead(task, place, reader)
+        instance, more = take_free_one(candidates) if candidates else None, bool(candidates)
+    places.keep(place)
+    if instance is None:
+        return None, more
     assignment = lend(task, place.annotator_id, instance)
     assignment.place = place
     return assignment, False

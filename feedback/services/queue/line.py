@@ -23,7 +23,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
-from ...composed import Update, slot
+from ...composed import Update, Whole, slot
 from ...exceptions import Unsuited
 from ...models import Assignment, Instance, Line, QueuePlace, Task
 
@@ -129,22 +129,55 @@ def ahead(task: Task, place: QueuePlace, reader: Reader) -> list[int]:
 
 
 LEVEL = """
-SELECT i.priority, i.id FROM feedback_instance i
+FROM feedback_instance i
 WHERE i.task_id = %s AND i.priority = %s AND i.id >= %s
     AND i.open_slots > 0 AND i.removed_at IS NULL AND i.held_at IS NULL AND {suits}
     AND NOT EXISTS (SELECT 1 FROM feedback_assignment a WHERE a.instance_id = i.id AND a.annotator_id = %s)
-ORDER BY i.id LIMIT %s
+ORDER BY i.id
 """
 """``unseen`` within one priority, as text: composing it anew for every page costs more than running it."""
+
+TAKE = """
+UPDATE feedback_instance SET open_slots = open_slots - 1
+WHERE open_slots > 0 AND id = (SELECT i.id {level} LIMIT 1 {free})
+RETURNING {columns}, {first}
+"""
+"""One slot of the first instance on a level that nobody else is taking, and which is the first of all."""
+
+_whole = Whole(Instance)
+
+
+def _level(task: Task, place: QueuePlace, reader: Reader) -> tuple[str, list[Any]]:
+    suits, read = reader.suits_sql()
+    values = [task.pk, place.priority, place.instance_id, *read, reader.annotator_id]
+    return LEVEL.format(suits=suits), values
 
 
 def on_level(task: Task, place: QueuePlace, reader: Reader) -> list[tuple[int, int]]:
     """(priority, key) of the first instances for this person at the place's own priority."""
-    suits, read = reader.suits_sql()
+    level, values = _level(task, place, reader)
     with connection.cursor() as cursor:
-        values: list[Any] = [task.pk, place.priority, place.instance_id, *read, reader.annotator_id, AT_ONCE]
-        cursor.execute(LEVEL.format(suits=suits), values)
+        cursor.execute(f"SELECT i.priority, i.id {level} LIMIT {AT_ONCE}", values)
         return [(priority, pk) for priority, pk in cursor.fetchall()]
+
+
+def take_on_level(task: Task, place: QueuePlace, reader: Reader) -> Instance | None:
+    """Take a slot of the first instance for this person that nobody else is taking at this moment, while nothing has
+    come back and there is one at the place's own priority. Moves the place up to the first that is open."""
+    if reader.returns > place.returned:
+        return None
+    level, values = _level(task, place, reader)
+    free, first, again = "", "id", []
+    if connection.features.has_select_for_update_skip_locked:  # else nobody is taking one at the same moment
+        free, first, again = "FOR NO KEY UPDATE SKIP LOCKED", f"(SELECT i.id {level} LIMIT 1)", values
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE.format(level=level, free=free, columns=_whole.columns, first=first), [*values, *again])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    place.instance_id = row[-1]
+    taken: Instance = _whole.read(row)
+    return taken
 
 
 def reform(task_id: int) -> None:

@@ -9,7 +9,7 @@ from django.db import connection
 from django.db.models import CharField, Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from ...composed import Rows, Slot, Update, slot
+from ...composed import Asked, Rows, Slot, Update, slot, together
 from ...models import (
     Annotation,
     Annotator,
@@ -56,10 +56,14 @@ def locked(task: Task, user: User) -> tuple[QueuePlace, Reader]:
     It has started anew if the line has. Two statements, since whoever waited for a lock sees only the locked row anew
     in the statement that waited: not what the first tab was lent meanwhile. SQLite locks all with the transaction.
     """
-    if connection.features.has_select_for_update and not _lock.any(user=user.pk, task=task.pk):
+    if not connection.features.has_select_for_update:
+        return look(task, user)
+    who = {"user": user.pk, "task": task.pk}
+    there, seen = together(_lock.asked_whether(**who), _seen.asked(**who))
+    if not there:
         _come([task], user)
-        _lock.any(user=user.pk, task=task.pk)
-    return look(task, user)
+        _, seen = together(_lock.asked_whether(**who), _seen.asked(**who))
+    return _standing_of(seen[0])
 
 
 def look(task: Task, user: User) -> tuple[QueuePlace, Reader]:
@@ -68,6 +72,10 @@ def look(task: Task, user: User) -> tuple[QueuePlace, Reader]:
     if place is None:
         _come([task], user)
         place = _seen.first(user=user.pk, task=task.pk)
+    return _standing_of(place)
+
+
+def _standing_of(place: Any) -> tuple[QueuePlace, Reader]:
     reader = _reader(place)
     if place.restarted:
         place.save(update_fields=[*MOVED, "counted_at"])
@@ -137,7 +145,16 @@ _count_done = Update(
 
 def count_done(assignment: Assignment, change: int) -> None:
     """One answer more (1) or fewer (-1). Whoever has no place yet is counted when they come."""
-    _count_done(task=assignment.task_id, annotator=assignment.annotator_id, change=change)
+    _count_done(**_counted(assignment, change))
+
+
+def counting_done(assignment: Assignment) -> Asked:
+    """One answer more, for ``composed.together``."""
+    return _count_done.asked(**_counted(assignment, 1))
+
+
+def _counted(assignment: Assignment, change: int) -> dict[str, int]:
+    return {"task": assignment.task_id, "annotator": assignment.annotator_id, "change": change}
 
 
 def hold_place(assignment: Assignment) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import CharField, DateTimeField, JSONField
+from django.db.models import CharField, DateTimeField, Exists, JSONField, OuterRef, QuerySet
 from django.utils import timezone
 
 from ...answers import check_answers
-from ...composed import Insert, Update, slot
+from ...composed import Insert, Update, slot, together
 from ...content import Shown
 from ...exceptions import InvalidInput, LeaseLost, SubmissionReused, WrongState
 from ...models import Annotation, AnnotationState, Assignment, AssignmentState, Instance, Source
@@ -21,7 +21,7 @@ from ...questions import InvalidAnswer, Question
 from ...wording import Sentence
 from .. import payments
 from .line import take_slot
-from .places import count_done
+from .places import counting_done
 
 
 def checked(
@@ -73,9 +73,12 @@ def _store(
     assignment: Assignment, submission_id: UUID, body: str, answers: dict[str, Any], active_ms: int
 ) -> Annotation:
     now = timezone.now()
-    count_done(assignment, 1)  # first, since it locks the person's place, as lending does before anything else
-    request = payments.open_request(assignment.task, assignment.instance_id)
-    _end(assignment, {"ended_at": now, "active_ms": active_ms, "draft": answers})
+    ended = {"ended_at": now, "active_ms": active_ms, "draft": answers}
+    plain = _end_unasked.asked(key=assignment.pk, before=AssignmentState.LENT, **ended)
+    request = None
+    if not together(counting_done(assignment), plain)[1]:  # the person's place is locked first, as lending does
+        request = payments.open_request(assignment.task, assignment.instance_id)
+        _end(assignment, ended)
     fields = {
         "answers": answers,
         "source": Source.HUMAN,
@@ -94,13 +97,19 @@ def _store(
     return _insert(Annotation(assignment=assignment, **keys, **fields))
 
 
-_end_from = Update(
-    lambda: Assignment.objects.filter(pk=slot("key"), state=slot("before", CharField)),
-    state=AssignmentState.SUBMITTED,
-    ended_at=slot("ended_at", DateTimeField),
-    active_ms=slot("active_ms"),
-    draft=slot("draft", JSONField),
-)
+def _begun() -> QuerySet[Assignment]:
+    return Assignment.objects.filter(pk=slot("key"), state=slot("before", CharField))
+
+
+_ENDED: dict[str, Any] = {
+    "state": AssignmentState.SUBMITTED,
+    "ended_at": slot("ended_at", DateTimeField),
+    "active_ms": slot("active_ms"),
+    "draft": slot("draft", JSONField),
+}
+_end_from = Update(_begun, **_ENDED)
+_end_unasked = Update(lambda: _begun().filter(~Exists(payments.asking(OuterRef("instance")))), **_ENDED)
+"""Where no plan asked for the annotation, which is then paid by nobody."""
 
 
 def _end(assignment: Assignment, ended: dict[str, Any]) -> None:
