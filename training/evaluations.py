@@ -61,7 +61,7 @@ def start_evaluation(
         of: dict[str, Any] = {"version": data, "split": split}
         asked = {"version": str(data.public_id), "split": split}
     else:
-        if not data.path.endswith(FILE_KINDS):
+        if not data.path.lower().endswith(FILE_KINDS):
             raise InvalidInput(errors={"file": "Choose a .jsonl or .parquet file."})
         of = {"filename": data.filename, "path": data.path, "sha256": data.sha256}
         asked = {"sha256": data.sha256}

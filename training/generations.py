@@ -26,6 +26,7 @@ from .watch import prepare, watch
 GENERATE = [sys.executable, "-m", "training.generate"]
 CHUNK = 500
 MOST_PROMPTS = 2000
+KEPT = ("lang", "language", "tags", "category", "passages")  # what belongs to a prompt, whoever answers it
 LIMITS: Mapping[str, tuple[float, float, type]] = {
     "prompts": (1, MOST_PROMPTS, int),
     "count": (1, 8, int),
@@ -248,7 +249,7 @@ def _record(generation: Generation, source: Instance, row: Mapping[str, Any]) ->
         for name, side in row["sides"].items()
         for place in side["shown"]
     ]
-    kept = {name: source.meta[name] for name in ("lang", "language", "tags", "category") if name in source.meta}
+    kept = {name: source.meta[name] for name in KEPT if name in source.meta}
     needed = {name: value for name, value in (("lang", source.lang), ("skill", source.skill)) if value}
     origin = {"generation": str(generation.public_id), "prompt_of": str(source.public_id)}
     return ImportedInstance(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -83,8 +84,9 @@ def work(scoring: Scoring, context: JobContext) -> None:
     """Score, and store what was found. Raises TrainingFailed, JobCancelled, FenceLost."""
     scoring.folder.mkdir(parents=True, exist_ok=True)
     items = scoring.folder / "items.jsonl"
+    left_out = Counter[str]()
     with items.open("w", encoding="utf-8") as file:
-        total = sum(file.write(json.dumps(item) + "\n") > 0 for item in _items(scoring))
+        total = sum(file.write(json.dumps(item) + "\n") > 0 for item in _items(scoring, left_out))
     config = scoring.model.run.config
     wishes = {
         "schema": 1,
@@ -95,27 +97,41 @@ def work(scoring: Scoring, context: JobContext) -> None:
         "threads": settings.TRAIN_THREADS or None,
     }
     prepare(scoring.folder, "scoring.json", wishes)
-    result = watch(scoring.folder, SCORE, context) if total else {"scored": 0, "left_out": {}}
+    result = watch(scoring.folder, SCORE, context) if total else {}
+    left_out.update(result.get("left_out", {}))
     with transaction.atomic():
         stored = _store(scoring) if total else 0
-        report = {"annotations": stored, "left_out": result["left_out"]}
+        report = {"annotations": stored, "left_out": dict(left_out)}
         Scoring.objects.filter(pk=scoring.pk).update(report=report)
         context.hold()
 
 
-def _items(scoring: Scoring) -> Iterator[dict[str, Any]]:
-    """The instances that have no annotation by this model, as the process reads them; those with media are left out,
-    since the model would not see what they show."""
+def _items(scoring: Scoring, left_out: Counter[str]) -> Iterator[dict[str, Any]]:
+    """The instances that have no annotation by this model, as the process reads them; those that cannot be scored are
+    counted by reason."""
+    asked = asked_of(scoring.task)
     said = Annotation.objects.live().filter(task=scoring.task, annotator=scoring.annotator).values("instance")
     rows = Instance.objects.filter(task=scoring.task, removed_at=None).exclude(pk__in=said).order_by("pk")
     for instance in rows.iterator(chunk_size=1000):
-        contents = [one["content"] for one in (*instance.prompt, *instance.completions)]
-        if len(instance.completions) > 1 and not any(media_of(content) for content in contents):
-            yield {
-                "id": str(instance.pk),
-                "prompt": [{"role": one["role"], "content": text_of(one["content"])} for one in instance.prompt],
-                "completions": instance.completion_texts(),
-            }
+        if reason := _unscorable(instance, asked):
+            left_out[reason] += 1
+            continue
+        yield {
+            "id": str(instance.pk),
+            "prompt": [{"role": one["role"], "content": text_of(one["content"])} for one in instance.prompt],
+            "completions": instance.completion_texts(),
+        }
+
+
+def _unscorable(instance: Instance, asked: Question | None) -> str:
+    """Why scores of an instance would answer nothing; empty where they do. The model would not see what media show."""
+    if any(media_of(one["content"]) for one in (*instance.prompt, *instance.completions)):
+        return "it shows a picture, a sound or a video"
+    if len(instance.completions) < 2:
+        return "it has fewer than two completions"
+    if isinstance(asked, PreferenceQuestion) and len(instance.completions) != 2:
+        return "it has more than two completions, and the task asks for a preference between two"
+    return ""
 
 
 def _store(scoring: Scoring) -> int:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, islice
-from typing import Any
+from typing import Any, NamedTuple
+
+from django.core.cache import cache
+from django.db.models import Count, Max
 
 from feedback.content import text_of
 from feedback.models import Annotation, Source, Task
@@ -16,17 +19,30 @@ from .scorings import asked_of
 
 MOST_ANNOTATIONS = 20_000
 PEOPLE = "People"
+KEPT_SECONDS = 3600
 READ = (
     *("source", "answers", "details", "annotator__name"),
     *("instance__prompt_hash", "instance__completions"),
 )
 
 
+class Who(NamedTuple):
+    """Who compared: all people together, whose ``source`` is human and who have no annotator, or one of the others."""
+
+    source: str
+    name: str
+    annotator: int | None = None
+
+
 @dataclass(frozen=True)
 class Rates:
-    """What one judge, or all people, say of two models; ``found`` as ``evaluation.winrate.win_rate`` gives it."""
+    """What one judge, or all people, say of two models; ``found`` as ``evaluation.winrate.win_rate`` gives it.
+
+    ``source`` is human, judge or simulated.
+    """
 
     who: str
+    source: str
     model: str
     other: str
     found: Mapping[str, Any]
@@ -36,24 +52,45 @@ class Rates:
 class Said:
     """Every comparison of two different models in a task, by who made it, with the instance that it is of."""
 
-    by: Mapping[str, list[tuple[int, Comparison]]]
+    by: Mapping[Who, list[tuple[int, Comparison]]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a task says of the models whose completions it compares."""
+
+    rates: list[Rates]
+    mismatches: list[dict[str, Any]]
+
+
+def compared(task: Task) -> Compared:
+    """Win rates and mismatches of a task. Kept for an hour, under a key that changes with every annotation."""
+    state = Annotation.objects.live().filter(task=task).aggregate(count=Count("pk"), last=Max("updated_at"))
+    key = f"win-rates:{task.pk}:{task.questions_version}:{state['count']}:{state['last']}".replace(" ", "_")
+    found: Compared | None = cache.get(key)
+    if found is None:
+        said = said_in(task)
+        found = Compared(rates(said), mismatches(said))
+        cache.set(key, found, KEPT_SECONDS)
+    return found
 
 
 def said_in(task: Task) -> Said:
     """What was said of different models' completions; the last 20,000 annotations count."""
     asked = asked_of(task)
-    by: dict[str, list[tuple[int, Comparison]]] = {}
+    by: dict[Who, list[tuple[int, Comparison]]] = {}
     if asked is not None:
         live = Annotation.objects.live().filter(task=task).select_related("annotator", "instance")
         rows = live.only(*READ).order_by("-pk")[:MOST_ANNOTATIONS]
         for row in rows.iterator(chunk_size=50):
-            who = PEOPLE if row.source == Source.HUMAN else row.annotator.name
-            for one in _compared(row, asked):
+            human = row.source == Source.HUMAN
+            who = Who(row.source, PEOPLE) if human else Who(row.source, row.annotator.name, row.annotator_id)
+            for one in _comparisons(row, asked):
                 by.setdefault(who, []).append((row.instance_id, one))
     return Said(by)
 
 
-def _compared(row: Annotation, asked: Question) -> Iterator[Comparison]:
+def _comparisons(row: Annotation, asked: Question) -> Iterator[Comparison]:
     instance = row.instance
     scores = row.details.get("scores")
     answer = row.answers.get(asked.name) or {}
@@ -104,23 +141,23 @@ def outcome_of(asked: Question, answer: Mapping[str, Any], a: int, b: int) -> fl
 def rates(said: Said) -> list[Rates]:
     """Win rates by who compared and by the two models, people first."""
     found = []
-    for who in sorted(said.by, key=lambda name: (name != PEOPLE, name)):
+    for who in sorted(said.by, key=lambda one: (one.source != Source.HUMAN, one)):
         pairs: dict[tuple[str, str], list[Comparison]] = {}
         for _, one in said.by[who]:
             pairs.setdefault((one.model, one.other), []).append(one)
-        found += [Rates(who, *models, win_rate(several)) for models, several in sorted(pairs.items())]
+        found += [Rates(who.name, who.source, *models, win_rate(several)) for models, several in sorted(pairs.items())]
     return found
 
 
 def mismatches(said: Said) -> list[dict[str, Any]]:
     """Where each reward model and the others part: its score gap on an instance beside their preference there."""
     found = []
-    for name, scored in said.by.items():
+    for scorer, scored in said.by.items():
         gaps = {(pk, one.model, one.other): one.reward_gap for pk, one in scored if one.reward_gap is not None}
         for who, several in said.by.items() if gaps else ():
             if any(one.reward_gap is not None for _, one in several):
                 continue
             beside = [replace(one, reward_gap=gaps.get((pk, one.model, one.other))) for pk, one in several]
             if figures := mismatch(beside):
-                found.append({"reward_model": name, "who": who, **figures})
+                found.append({"reward_model": scorer.name, "who": who.name, "source": who.source, **figures})
     return found

@@ -181,7 +181,4 @@ class WinRates(UseView):
     def get(self, request: Request, project: Any, task: UUID) -> Response:
         """Win rates of the models whose completions the task compares, by people and by each judge; and where reward
         models and preferences part."""
-        said = winrates.said_in(self.task_named(task))
-        return Response(
-            {"rates": [asdict(one) for one in winrates.rates(said)], "mismatches": winrates.mismatches(said)}
-        )
+        return Response(asdict(winrates.compared(self.task_named(task))))

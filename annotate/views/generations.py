@@ -101,5 +101,5 @@ def scoring(request: HttpRequest, project: Project, scoring: UUID) -> HttpRespon
 
 
 def _compared(task: Task) -> dict[str, Any]:
-    said = winrates.said_in(task)
-    return {"task": task, "rates": winrates.rates(said), "mismatches": winrates.mismatches(said)}
+    found = winrates.compared(task)
+    return {"task": task, "rates": found.rates, "mismatches": found.mismatches}

@@ -55,6 +55,14 @@ def test_a_form_sent_twice_starts_one_evaluation_on_the_chosen_split(cast: Any, 
     assert "Waiting for a worker" in client.get(answers[0]["Location"]).content.decode()
 
 
+@pytest.mark.parametrize("name", ["ROWS.JSONL", "Rows.Parquet"])
+def test_the_ending_of_a_file_may_be_in_capitals(cast: Any, browser: Browser, name: str) -> None:
+    model = finished_run(cast).model
+    url = page(cast, f"models/{model.public_id}/evaluate/")
+    assert browser(cast.manager).post(url, FORM | {"file": upload(name)}).status_code == 302
+    assert Evaluation.objects.get().filename == name
+
+
 def test_a_file_is_kept_once_however_often_it_is_sent(cast: Any, browser: Browser, settings: Any) -> None:
     model = finished_run(cast).model
     url = page(cast, f"models/{model.public_id}/evaluate/")

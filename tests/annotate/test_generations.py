@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def test_what_was_written_becomes_instances_once_and_what_is_empty_is_counted(ca
     made = generations.start_generation(model, cast.task, cast.manager, task_name="Which run", opponent="small")
     made.folder.mkdir(parents=True)
     first, second = Instance.objects.filter(task=cast.task).order_by("pk")[:2]
-    Instance.objects.filter(pk=first.pk).update(lang="de", skill="law")
+    passages = [{"title": "Told beside it", "sentences": ["One.", "Two."]}]
+    Instance.objects.filter(pk=first.pk).update(lang="de", skill="law", meta={"passages": passages, "gold": "Yes."})
     names = generations.names_of(made)
     lines = [
         {"id": str(first.pk), "sides": {names[0]: drawn("Yes."), names[1]: drawn("No.")}},
@@ -120,6 +122,8 @@ def test_what_was_written_becomes_instances_once_and_what_is_empty_is_counted(ca
     assert (instance.lang, instance.skill) == ("de", "law")
     assert [one["model"] for one in instance.completions] == names
     assert instance.open_slots == made.task.overlap
+    assert instance.meta["passages"] == passages
+    assert "gold" not in instance.meta
     assert instance.meta["generation"] == str(made.public_id)
 
 
@@ -180,7 +184,7 @@ def scored(cast: Any, gap: float = 2.0) -> Scoring:
     """A scoring whose process has ended, with its annotations stored."""
     made = scorings.start_scoring(reward_model(cast), cast.task, cast.manager)
     made.folder.mkdir(parents=True)
-    lines = [{"id": item["id"], "scores": [gap, 0.0]} for item in scorings._items(made)]
+    lines = [{"id": item["id"], "scores": [gap, 0.0]} for item in scorings._items(made, Counter())]
     (made.folder / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     report = {"annotations": scorings._store(made), "left_out": {}}
     Scoring.objects.filter(pk=made.pk).update(report=report)
@@ -200,7 +204,7 @@ def test_a_reward_model_is_a_judge_that_routing_can_weigh(cast: Any) -> None:
     assert made.annotator in judge_annotators(cast.project).values()
     evidence = load_evidence(cast.task, made.annotator)
     assert len(evidence.ids) == said.count()
-    assert list(scorings._items(made)) == []
+    assert list(scorings._items(made, Counter())) == []
 
 
 def test_a_question_that_hangs_on_another_answer_is_not_scored(cast: Any, browser: Browser) -> None:
@@ -258,6 +262,50 @@ def test_win_rates_by_people_and_reward_model_and_where_they_part(cast: Any, bro
     answer = api(cast.viewer).send("get", path).json()
     assert answer["rates"][0]["who"] == "People"
     assert answer["mismatches"][0]["reward_model"] == made.annotator.name
+
+
+def test_a_judge_called_people_is_not_taken_for_people(cast: Any, browser: Browser) -> None:
+    name_models(cast)
+    for kind, instance in zip(("judge", "human", "simulated"), cast.task.instances.all(), strict=False):
+        annotator = Annotator.objects.create(project=cast.project, kind=kind, name="People")
+        value = "a-is-clearly-better" if kind == "human" else "b-is-clearly-better"
+        said = {"answers": {"overall": {"value": value}}, "source": kind}
+        Annotation.objects.create(task=cast.task, instance=instance, annotator=annotator, **said)
+    found = [(one.who, one.source, one.found["rate"]) for one in winrates.compared(cast.task).rates]
+    assert found == [("People", "human", 1.0), ("People", "judge", 0.0), ("People", "simulated", 0.0)]
+
+
+def test_win_rates_are_computed_once_until_somebody_says_more(cast: Any, django_assert_num_queries: Any) -> None:
+    name_models(cast)
+    scored(cast)
+    first = winrates.compared(cast.task)
+    with django_assert_num_queries(1):  # of the key alone
+        assert winrates.compared(cast.task) == first
+    judge = Annotator.objects.create(project=cast.project, kind="judge", name="Another")
+    said = {"answers": {"overall": {"value": "tie"}}, "source": Source.JUDGE}
+    Annotation.objects.create(task=cast.task, instance=cast.task.instances.first(), annotator=judge, **said)
+    assert "Another" in {one.who for one in winrates.compared(cast.task).rates}
+
+
+def test_instances_that_scores_cannot_answer_are_counted_by_reason(cast: Any) -> None:
+    def add(name: str, completions: list[Any]) -> None:
+        prompt = [{"role": "user", "content": "?"}]
+        task = {"task": cast.task, "external_id": name, "prompt_hash": name}
+        Instance.objects.create(prompt=prompt, completions=[{"content": one} for one in completions], **task)
+
+    picture = [{"type": "image", "url": "media/x.png"}]
+    add("three", ["a", "b", "c"])
+    add("one", ["a"])
+    add("picture", ["a", picture])
+    scoring = scorings.start_scoring(reward_model(cast), cast.task, cast.manager)
+    left_out = Counter[str]()
+    scored_ids = [item["id"] for item in scorings._items(scoring, left_out)]
+    assert len(scored_ids) == cast.task.instances.count() - 3
+    assert left_out == {
+        "it has more than two completions, and the task asks for a preference between two": 1,
+        "it has fewer than two completions": 1,
+        "it shows a picture, a sound or a video": 1,
+    }
 
 
 def test_forms_start_one_generation_and_one_scoring(cast: Any, browser: Browser) -> None:
@@ -361,5 +409,5 @@ def test_win_rates_hold_no_texts_in_memory(cast: Any) -> None:
     said = winrates.said_in(cast.task)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(said.by["Judge"]) == count
+    assert [len(several) for several in said.by.values()] == [count]
     assert peak < 2 * count * len(text)

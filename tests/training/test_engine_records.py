@@ -76,8 +76,9 @@ def test_parquet_and_jsonl_give_the_same_groups(tmp_path: Path) -> None:
     messages = [{"role": "user", "content": "q"}]
     rows = [{**ROW, "prompt": messages, "strength": 1.0, "extra": 3}, {**ROW, "id": "b", "prompt": messages}]
     expected = read(tmp_path, *rows)
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
-    assert read_groups([str(tmp_path / "rows.parquet")]) == expected
+    for name in ("rows.parquet", "ROWS.PARQUET"):
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / name)
+        assert read_groups([str(tmp_path / name)]) == expected
 
 
 def test_a_file_that_is_no_parquet_is_said_to_be_none(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class DataFiles(_Strict):
         for path in paths:
             if not Path(path).is_absolute():
                 raise ValueError(f"{path} is not an absolute path")
-            if Path(path).suffix not in {".jsonl", ".parquet"}:
+            if Path(path).suffix.lower() not in {".jsonl", ".parquet"}:
                 raise ValueError(f"{path} is neither .jsonl nor .parquet")
             if not Path(path).is_file():
                 raise ValueError(f"{path} does not exist")

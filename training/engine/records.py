@@ -77,7 +77,7 @@ class Group:
 
 def file_rows(path: Path) -> Iterator[tuple[str, Any]]:
     """`(place, decoded row)` of each row of a JSONL or Parquet file; a line that is no JSON gives None."""
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         yield from _parquet_rows(path)
         return
     with path.open("rb") as stream:
