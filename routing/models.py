@@ -197,6 +197,15 @@ class PlanState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
+class Course(models.TextChoices):
+    """How a plan that labels in rounds stands; plans that ask for all at once have none."""
+
+    NONE = "none", "All at once"
+    RUNNING = "running", "In rounds"
+    STOPPED = "stopped", "Stopped"
+    FINISHED = "finished", "Finished"
+
+
 class PerformancePredictionModel(models.Model):
     """A fitted prediction: mix features → score of the reward model trained on that mix, and how far to trust it."""
 
@@ -232,6 +241,9 @@ class RoutingPlan(models.Model):
     summary = models.JSONField(default=dict, blank=True)
     mix = models.OneToOneField(PreferenceMix, on_delete=models.SET_NULL, null=True, blank=True, related_name="plan")
     error = models.TextField(max_length=4000, blank=True)
+    course = choice_field(Course, default=Course.NONE)
+    course_reason = models.CharField(max_length=300, blank=True)
+    round_job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     applied_at = models.DateTimeField(null=True, blank=True)
@@ -239,10 +251,15 @@ class RoutingPlan(models.Model):
     class Meta:
         constraints = [
             one_of(PlanState, "state", "plan_state"),
+            one_of(Course, "course", "plan_course"),
+            models.CheckConstraint(condition=Q(course="none") | Q(state="applied"), name="plan_course_applied"),
             set_exactly_in(["applied"], "applied_at", "plan_applied"),
             models.CheckConstraint(condition=Q(budget_micros__gte=0), name="plan_budget_positive"),
         ]
-        indexes = [models.Index(fields=["task", "-created_at"], name="plan_recent")]
+        indexes = [
+            models.Index(fields=["task", "-created_at"], name="plan_recent"),
+            models.Index(fields=["id"], condition=Q(course="running"), name="plan_in_rounds"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.strategy} {str(self.public_id)[:8]}"
@@ -264,8 +281,45 @@ class Arm(models.TextChoices):
     NONE = "none", "Nobody"
 
 
+class RoutingRound(models.Model):
+    """One round of a plan: how many labels it asked for, how many of those at random, and what was known before it.
+
+    ``progress`` is what makes the learner anew (:class:`routing.ppm.adaptive.Progress`), ``stats`` what pages show.
+    """
+
+    plan = models.ForeignKey(RoutingPlan, on_delete=models.CASCADE, related_name="rounds")
+    number = models.PositiveSmallIntegerField()
+    asked = models.PositiveIntegerField()
+    drawn = models.PositiveIntegerField(default=0)
+    reserved_micros = models.BigIntegerField(default=0)
+    progress = models.JSONField(default=dict, blank=True)
+    stats = models.JSONField(default=dict, blank=True)
+    opened_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["plan", "number"], name="round_once"),
+            models.UniqueConstraint(fields=["plan"], condition=Q(ended_at=None), name="round_one_open"),
+            models.CheckConstraint(condition=Q(number__gte=1, drawn__lte=models.F("asked")), name="round_counts"),
+        ]
+
+    def __str__(self) -> str:
+        return f"round {self.number} of {self.plan}"
+
+
+class DecisionQuerySet(models.QuerySet["RoutingDecision"]):
+    def current(self) -> Self:
+        """Decisions that stand: those that a later round replaced are kept for the record only."""
+        return self.filter(superseded_at=None)
+
+
 class RoutingDecision(models.Model):
-    """Who should label one instance, and why. ``propensity`` is the probability with which this arm was drawn."""
+    """Who should label one instance, and why. ``propensity`` is the probability with which this arm was drawn.
+
+    A later round of the plan supersedes a decision; it is never changed. ``details``: ``p_a`` as believed then, and
+    the ``tags`` that stand out, each with its effect on the score.
+    """
 
     plan = models.ForeignKey(RoutingPlan, on_delete=models.CASCADE, related_name="decisions")
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="decisions")
@@ -276,14 +330,25 @@ class RoutingDecision(models.Model):
     upper = models.FloatField(null=True, blank=True)
     propensity = models.FloatField(default=1.0)
     reason = models.CharField(max_length=300, blank=True)
+    details = models.JSONField(default=dict, blank=True)
+    round = models.PositiveSmallIntegerField(default=1)
+    superseded_at = models.DateTimeField(null=True, blank=True)
+    superseded_by = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     request = models.ForeignKey(
         AnnotationRequest, on_delete=models.SET_NULL, null=True, blank=True, related_name="decisions"
     )
 
+    objects = DecisionQuerySet.as_manager()
+
     class Meta:
         constraints = [
             one_of(Arm, "arm", "decision_arm"),
-            models.UniqueConstraint(fields=["plan", "instance"], name="decision_once"),
+            models.UniqueConstraint(
+                fields=["plan", "instance"], condition=Q(superseded_at=None), name="decision_one_stands"
+            ),
+            models.CheckConstraint(
+                condition=Q(superseded_by=None) | Q(superseded_at__isnull=False), name="decision_superseded"
+            ),
             models.CheckConstraint(condition=Q(propensity__gte=0, propensity__lte=1), name="decision_propensity"),
             models.CheckConstraint(
                 condition=Q(arm="none", n_labels=0) | (~Q(arm="none") & Q(n_labels__gte=1)), name="decision_labels"

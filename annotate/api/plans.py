@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from feedback.models import Annotator, Task
-from routing.models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan
+from routing.models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan, RoutingRound
 from routing.ppm.regression import MODELS
-from routing.services import applying, pilots, planning
+from routing.services import applying, pilots, planning, rounds
 
 from .fields import micros, public_id
 from .idempotency import once
@@ -24,7 +24,10 @@ from .views import ProjectView
 
 
 class PlanSerializer(serializers.ModelSerializer[RoutingPlan]):
-    """``judge`` is the annotator whose verdicts count. ``curve`` and ``summary`` are there once the plan is ready."""
+    """``judge`` is the annotator whose verdicts count. ``curve`` and ``summary`` are there once the plan is ready.
+
+    ``course`` says how a plan in rounds stands, ``course_reason`` why it stopped or finished.
+    """
 
     id = public_id()
     task = public_id("task.public_id")
@@ -46,6 +49,8 @@ class PlanSerializer(serializers.ModelSerializer[RoutingPlan]):
             "seed",
             "params",
             "state",
+            "course",
+            "course_reason",
             "predicted_mean",
             "predicted_sd",
             "curve",
@@ -71,6 +76,9 @@ class PlanCreation(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=sorted(MODELS), required=False)
     mixes = serializers.IntegerField(min_value=50, max_value=5000, required=False)
     judge_price_micros = serializers.IntegerField(min_value=0, max_value=10**9, required=False)
+    explore = serializers.IntegerField(min_value=5, max_value=15, required=False)
+    least_points = serializers.IntegerField(min_value=0, max_value=50, required=False)
+    most_labels = serializers.IntegerField(min_value=1, max_value=5, required=False)
     pilot = serializers.ListField(child=serializers.UUIDField(), max_length=100_000, required=False)
 
 
@@ -99,8 +107,33 @@ class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
 
     class Meta:
         model = RoutingDecision
-        fields = ("instance", "arm", "n_labels", "score", "lower", "upper", "propensity", "reason")
+        fields = (
+            *("instance", "arm", "n_labels", "score", "lower", "upper", "propensity", "reason", "details"),
+            *("round", "superseded_at"),
+        )
         read_only_fields = fields
+
+
+class RoundSerializer(serializers.ModelSerializer[RoutingRound]):
+    """``labelled``: instances of the round whose labels are in. ``stats``: what was believed before it."""
+
+    labelled = serializers.IntegerField(read_only=True)
+    stats = serializers.DictField(child=serializers.FloatField(), read_only=True)
+
+    class Meta:
+        model = RoutingRound
+        fields = ("number", "asked", "drawn", "labelled", "reserved_micros", "stats", "opened_at", "ended_at")
+        read_only_fields = fields
+
+
+class RoundsSerializer(serializers.Serializer[Any]):
+    rounds = RoundSerializer(many=True)
+
+
+class StopBody(serializers.Serializer[Any]):
+    """``take_back``: withdraw what nobody has begun, and release its money."""
+
+    take_back = serializers.BooleanField(default=False)
 
 
 class PlanFilter(django_filters.FilterSet):
@@ -111,6 +144,8 @@ class PlanFilter(django_filters.FilterSet):
 
 class DecisionFilter(django_filters.FilterSet):
     arm = django_filters.ChoiceFilter(choices=Arm.choices)
+    round = django_filters.NumberFilter()
+    current = django_filters.BooleanFilter(field_name="superseded_at", lookup_expr="isnull")
     instance = django_filters.UUIDFilter(field_name="instance__public_id")
 
 
@@ -172,7 +207,7 @@ class PlanDecisions(PlanView):
 
     @extend_schema(operation_id="decisions_list", responses=DecisionSerializer(many=True))
     def get(self, request: Request, project: Any, plan: UUID) -> Response:
-        """Who should label each instance, and why."""
+        """Who should label each instance, and why; ``current=true`` leaves out what a later round replaced."""
         return self.listed(self.row(plan).decisions.select_related("instance"))
 
 
@@ -192,6 +227,45 @@ class PlanApply(PlanView):
             "judge_job": done.judge_job.public_id if done.judge_job else None,
         }
         return Response(AppliedSerializer(body).data)
+
+
+class PlanRounds(PlanView):
+    serializer_class: Any = RoundsSerializer
+    needs: ClassVar = {"GET": Need("read", "view"), "POST": Need("write", "manage")}
+
+    @extend_schema(operation_id="rounds_list", responses=RoundsSerializer)
+    def get(self, request: Request, project: Any, plan: UUID) -> Response:
+        """The rounds of a plan, the newest first."""
+        found = rounds.progress_of(self.row(plan))
+        for one in found:
+            one.round.labelled = one.received  # type: ignore[attr-defined]
+        return Response(RoundsSerializer({"rounds": [one.round for one in found]}).data)
+
+    @extend_schema(operation_id="rounds_create", request=None, responses={202: PlanSerializer})
+    def post(self, request: Request, project: Any, plan: UUID) -> Response:
+        """Begin the next round now, with the labels that are in; twice is once. 409 unless the plan is in rounds."""
+        rounds.next_round(self.row(plan), actor=self.user)
+        return Response(PlanSerializer(self.row(plan)).data, status=202)
+
+
+class PlanStop(PlanView):
+    needs: ClassVar = {"POST": Need("write", "manage")}
+
+    @extend_schema(operation_id="plans_stop", request=StopBody, responses=PlanSerializer)
+    def post(self, request: Request, project: Any, plan: UUID) -> Response:
+        """Begin no further round. 409 unless the plan is in rounds."""
+        rounds.stop(self.row(plan), actor=self.user, take_back=self.checked(request, StopBody)["take_back"])
+        return self.shown(self.row(plan))
+
+
+class PlanResume(PlanView):
+    needs: ClassVar = {"POST": Need("write", "manage")}
+
+    @extend_schema(operation_id="plans_resume", request=None, responses=PlanSerializer)
+    def post(self, request: Request, project: Any, plan: UUID) -> Response:
+        """Go on with a stopped plan. 409 where a later plan is in force."""
+        rounds.resume(self.row(plan), actor=self.user)
+        return self.shown(self.row(plan))
 
 
 class Pilots(PlanView):

@@ -98,6 +98,9 @@ urlpatterns = [
     path(f"{PROJECT}plans/<uuid:plan>/", plans.PlanDetail.as_view(), name="api-plan"),
     path(f"{PROJECT}plans/<uuid:plan>/decisions/", plans.PlanDecisions.as_view(), name="api-decisions"),
     path(f"{PROJECT}plans/<uuid:plan>/apply/", plans.PlanApply.as_view(), name="api-plan-apply"),
+    path(f"{PROJECT}plans/<uuid:plan>/rounds/", plans.PlanRounds.as_view(), name="api-plan-rounds"),
+    path(f"{PROJECT}plans/<uuid:plan>/stop/", plans.PlanStop.as_view(), name="api-plan-stop"),
+    path(f"{PROJECT}plans/<uuid:plan>/resume/", plans.PlanResume.as_view(), name="api-plan-resume"),
     # datasets
     path(f"{PROJECT}datasets/", datasets.Datasets.as_view(), name="api-datasets"),
     path(f"{PROJECT}datasets/<uuid:version>/", datasets.DatasetDetail.as_view(), name="api-dataset"),

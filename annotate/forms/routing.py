@@ -9,11 +9,13 @@ from django import forms
 from feedback.models import Annotator, AnnotatorKind, Project
 from routing.models import Judge
 from routing.services import planning
+from routing.services.rounds import LIMITS, ROUNDS
 
 from .fields import MoneyField
 
 MOST_SEED = 2**31 - 1
 STRATEGY_NAMES = {
+    ROUNDS: "In rounds",
     "all_human": "All people",
     "disagreement": "Judge disagreement",
     "adv_topk": "Highest advantage",
@@ -37,10 +39,34 @@ def strategy_words(name: str) -> str:
 class PlanForm(forms.Form):
     """A strategy, money, and whose verdicts count."""
 
-    strategy = forms.ChoiceField(widget=forms.RadioSelect, initial="disagreement")
+    strategy = forms.ChoiceField(widget=forms.RadioSelect, initial=ROUNDS)
     budget = MoneyField(help_text="What may be spent on new labels, people and judge together.")
     judge = forms.ChoiceField(help_text="Its verdicts are what people's labels are weighed against.")
     labels = forms.IntegerField(label="People for each instance", min_value=1, max_value=9, initial=1)
+    explore = forms.IntegerField(
+        label="Drawn at random in a round, in percent",
+        min_value=LIMITS["explore"][0],
+        max_value=LIMITS["explore"][1],
+        initial=5,
+        required=False,
+        help_text="Only for rounds. A share that shows what the router would not look at.",
+    )
+    least_points = forms.IntegerField(
+        label="A label must add, in points",
+        min_value=LIMITS["least_points"][0],
+        max_value=LIMITS["least_points"][1],
+        initial=2,
+        required=False,
+        help_text="Only for rounds, which stop where no label is expected to make this many of 100 labels right.",
+    )
+    most_labels = forms.IntegerField(
+        label="People for an instance in doubt, at most",
+        min_value=LIMITS["most_labels"][0],
+        max_value=LIMITS["most_labels"][1],
+        initial=2,
+        required=False,
+        help_text="Only for rounds: where one person and all else disagree, another one decides.",
+    )
     kind = forms.ChoiceField(
         label="Prediction",
         choices=[
@@ -64,12 +90,13 @@ class PlanForm(forms.Form):
     def wish(self) -> dict[str, Any]:
         """What :func:`routing.services.planning.make_plan` is given."""
         data = self.cleaned_data
+        given = {name: data[name] for name in LIMITS if data.get(name) is not None}
         return {
             "strategy": data["strategy"],
             "budget_micros": data["budget"],
             "judge": self.judges[data["judge"]],
             "seed": data["seed"],
-            "params": {"labels": data["labels"], "kind": data["kind"]},
+            "params": {"labels": data["labels"], "kind": data["kind"]} | (given if data["strategy"] == ROUNDS else {}),
         }
 
 

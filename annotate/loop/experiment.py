@@ -22,6 +22,7 @@ from feedback.services import budget, datasets, importing, jobs, tasks, uploads
 from routing.models import RoutingPlan
 from routing.ppm.pilot import advised_pilot_size
 from routing.services import applying, pilots, planning
+from routing.services.mixes import keep_mix
 from training.ingest import scores_of
 from training.models import Run
 from training.services import start_run
@@ -169,7 +170,7 @@ class Loop:
         pool.crowd.reveal(
             (name, row.people[pool.draw.person[name]]) for name, row in pool.draw.pool.items() if name not in said
         )
-        return [Mixed(strategy, share, plan, applying.keep_mix(plan)) for strategy, share, plan in self._fresh(mixes)]
+        return [Mixed(strategy, share, plan, keep_mix(plan)) for strategy, share, plan in self._fresh(mixes)]
 
     @staticmethod
     def _fresh(mixes: Sequence[tuple[str, float, RoutingPlan]]) -> list[tuple[str, float, RoutingPlan]]:

@@ -17,12 +17,14 @@ from feedback.services import budget
 from routing.features.wording import words_of
 from routing.models import Arm, PlanState, RoutingDecision, RoutingPlan
 from routing.services import applying, pilots, planning
+from routing.services.money import plan_money
 
 from ..access import in_project, no_task_yet, task_from, user_of
 from ..forms.fields import plain_amount
 from ..forms.routing import PilotForm, PlanForm, strategy_words
 from .jobs import job_context
 from .judge import add_errors, amount_words
+from .rounds import rounds_context
 
 PAGE = 50
 PLANS = 50
@@ -133,7 +135,7 @@ def pilot_start(request: HttpRequest, project: Project) -> HttpResponse:
 
 def _plan(project: Project, public_id: UUID) -> RoutingPlan:
     rows = RoutingPlan.objects.filter(task__project=project)
-    related = rows.select_related("task__project", "judge", "job", "created_by", "mix")
+    related = rows.select_related("task__project", "judge", "job", "round_job", "created_by", "mix")
     return get_object_or_404(related, public_id=public_id)
 
 
@@ -160,7 +162,7 @@ def plan(request: HttpRequest, project: Project, plan: UUID) -> HttpResponse:
 def _decided(request: HttpRequest, project: Project, row: RoutingPlan) -> dict[str, Any]:
     costs = row.summary.get("costs", {})
     before = applying.previous_plan(row)
-    money = applying.plan_money(row)
+    money = plan_money(row)
     return {
         "shares": _shares(row),
         "costs": {name: amount_words(value, project.currency) for name, value in costs.items()},
@@ -170,6 +172,7 @@ def _decided(request: HttpRequest, project: Project, row: RoutingPlan) -> dict[s
         "tags": _tag_bars(row),
         "before": before,
         "moves": _moves(row, before) if before else [],
+        **rounds_context(row, project),
         "spent": amount_words(money.spent, project.currency),
         "reserved": amount_words(money.reserved, project.currency),
         **_decisions(request, row),
@@ -217,7 +220,7 @@ def _moves(row: RoutingPlan, before: RoutingPlan) -> list[dict[str, Any]]:
 def _decisions(request: HttpRequest, row: RoutingPlan) -> dict[str, Any]:
     """One page of decisions by falling score; ``?arm=`` and ``?page=``."""
     arm = request.GET.get("arm", "")
-    found = row.decisions.select_related("instance").order_by("-score", "pk")
+    found = row.decisions.current().select_related("instance").order_by("-score", "pk")
     if arm in Arm.values:
         found = found.filter(arm=arm)
     number = request.GET.get("page", "1")

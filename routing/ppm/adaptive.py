@@ -120,6 +120,12 @@ class Learner:
         return self._belief.probability
 
     @property
+    def others_probability(self) -> Floats:
+        """P(a better) of each label's pair [n] as the labels of all other pairs have it."""
+        _, owner, others = self._others()
+        return others.probability[owner]
+
+    @property
     def worth(self) -> Floats:
         """What one more label of each pair adds to the chance of being right there [N]; may be negative."""
         p = self.probability

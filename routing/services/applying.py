@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from feedback.exceptions import Conflict, WrongState
@@ -16,7 +16,6 @@ from feedback.models import (
     AuditEvent,
     Instance,
     Job,
-    PreferenceMix,
     RequestState,
     Source,
     Task,
@@ -24,12 +23,10 @@ from feedback.models import (
 )
 from feedback.services import budget, queue
 
-from ..models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan
-from . import requests
+from ..models import Arm, Course, Judge, PlanState, RoutingDecision, RoutingPlan
+from . import mixes, requests, rounds
 from .calls import Pair, most_for_pair
 from .judging import PILOT, start_judging
-
-LEVELS = 100
 
 
 @dataclass(frozen=True)
@@ -52,13 +49,17 @@ def apply_plan(plan: RoutingPlan, *, actor: User | None) -> Applied:
     with transaction.atomic():
         budget.lock(task)
         ready = RoutingPlan.objects.filter(pk=plan.pk, state=PlanState.READY)
-        if not ready.update(state=PlanState.APPLIED, applied_at=timezone.now()):
+        course = Course.RUNNING if plan.strategy == rounds.ROUNDS else Course.NONE
+        if not ready.update(state=PlanState.APPLIED, applied_at=timezone.now(), course=course):
             raise WrongState("This plan was already applied." if _is_applied(plan) else "This plan is not ready yet.")
+        rounds.replace_others(plan)
         queue.reform(task.pk)
         released = _withdraw_unwanted(plan)
         reserved = _ask(plan)
-        _prioritise(plan)
-        keep_mix(plan)
+        rounds.prioritise(plan)
+        mixes.keep_mix(plan)
+        if course == Course.RUNNING:
+            rounds.open_first(plan, reserved)
         unspent = plan.budget_micros - reserved
         AuditEvent.write(
             "plan.apply",
@@ -82,7 +83,7 @@ def _withdraw_unwanted(plan: RoutingPlan) -> int:
     earlier = AnnotationRequest.objects.filter(
         instance__task=plan.task, state=RequestState.OPEN, origin__startswith="plan:"
     ).exclude(origin__in=pilots)
-    decided = RoutingDecision.objects.filter(plan=plan, instance=OuterRef("instance")).values("arm")[:1]
+    decided = RoutingDecision.objects.current().filter(plan=plan, instance=OuterRef("instance")).values("arm")[:1]
     unwanted = earlier.annotate(arm=Subquery(decided)).exclude(Q(arm=F("source")))
     return requests.withdraw(plan.task, list(unwanted.order_by("instance_id", "pk")))
 
@@ -103,14 +104,6 @@ def _ask(plan: RoutingPlan) -> int:
     return reserved
 
 
-def _prioritise(plan: RoutingPlan) -> None:
-    """People get the instances with the highest score first: the plan's ranks in hundredths, nothing for the others."""
-    ranked = list(plan.decisions.filter(arm=Arm.HUMAN).order_by("-score", "id").values_list("instance_id", flat=True))
-    before = plan.task.instances.filter(priority__range=(1, LEVELS)).values_list("pk", flat=True)
-    ranks = {pk: LEVELS - rank * LEVELS // len(ranked) for rank, pk in enumerate(ranked)}
-    queue.prioritise(plan.task, dict.fromkeys(before, 0) | ranks)
-
-
 def _worst_cases(plan: RoutingPlan, instance_ids: Iterable[int]) -> dict[int, int]:
     """The most that this plan's judge can cost for each instance; a recorded judge costs nothing more."""
     judge = Judge.objects.filter(annotator=plan.judge).first()
@@ -123,23 +116,6 @@ def _worst_cases(plan: RoutingPlan, instance_ids: Iterable[int]) -> dict[int, in
             pair = Pair.of(instance)
             worst[instance.pk] = most_for_pair(config, pair) if pair else 0
     return worst
-
-
-def keep_mix(plan: RoutingPlan) -> PreferenceMix:
-    """The plan's choice of source for each instance as a preference mix; the one it has, once it was kept."""
-    if plan.mix:
-        return plan.mix
-    chosen = plan.decisions.exclude(arm=Arm.NONE).values_list("instance__public_id", "arm")
-    sources = {str(public_id): arm for public_id, arm in chosen.iterator(chunk_size=2000)}
-    plan.mix = PreferenceMix.objects.create(
-        task=plan.task,
-        name=f"{plan.strategy}, {plan.share('human'):.0%} people",
-        origin=plan.origin,
-        sources=sources,
-        features={"human_share": plan.share("human"), "budget_micros": plan.budget_micros},
-    )
-    RoutingPlan.objects.filter(pk=plan.pk).update(mix=plan.mix)
-    return plan.mix
 
 
 def _start_judge(plan: RoutingPlan, actor: User | None) -> Job | None:
@@ -164,37 +140,9 @@ def previous_plan(plan: RoutingPlan) -> RoutingPlan | None:
 
 def plan_diff(plan: RoutingPlan, before: RoutingPlan) -> dict[tuple[str, str], int]:
     """(arm before, arm now) → how many instances; ``new`` for instances that the earlier plan did not hold."""
-    earlier = RoutingDecision.objects.filter(plan=before, instance=OuterRef("instance")).values("arm")[:1]
-    moves = plan.decisions.annotate(before=Subquery(earlier)).values_list("before", "arm")
+    earlier = RoutingDecision.objects.current().filter(plan=before, instance=OuterRef("instance")).values("arm")[:1]
+    moves = plan.decisions.current().annotate(before=Subquery(earlier)).values_list("before", "arm")
     return dict(Counter((was or "new", now) for was, now in moves.iterator(chunk_size=2000)))
-
-
-@dataclass(frozen=True)
-class PlanMoney:
-    """Where a plan's money stands, in micros."""
-
-    spent: int
-    reserved: int
-
-
-def plan_money(plan: RoutingPlan) -> PlanMoney:
-    """Spent and still reserved by the requests that this plan made."""
-    rows: QuerySet[AnnotationRequest] = AnnotationRequest.objects.filter(origin=plan.origin)
-    human = rows.filter(source=Source.HUMAN)
-    judge = rows.filter(source=Source.JUDGE)
-    paid = human.aggregate(sum=Sum(F("price_micros") * F("received")))["sum"] or 0
-    held = (
-        human.filter(state=RequestState.OPEN).aggregate(sum=Sum(F("price_micros") * (F("wanted") - F("received"))))[
-            "sum"
-        ]
-        or 0
-    )
-    verdicts = judge.filter(state__in=[RequestState.DONE, RequestState.ABSTAINED])
-    waiting = judge.filter(state=RequestState.OPEN)
-    return PlanMoney(
-        spent=paid + (verdicts.aggregate(sum=Sum("price_micros"))["sum"] or 0),
-        reserved=held + (waiting.aggregate(sum=Sum("price_micros"))["sum"] or 0),
-    )
 
 
 def plans_of(task: Task) -> QuerySet[RoutingPlan]:

@@ -27,12 +27,33 @@ LEAST_SECTION = 10
 
 
 @dataclass(frozen=True)
-class TaskEvidence:
-    """The evidence of a task's pool; row n of every array is instance ``ids[n]``."""
+class Described:
+    """A task's two-completion instances: texts' features, a prompt category where the import gave one, and numbers for
+    each one's prompt and completions [N], so that equal ones are known as such."""
 
     ids: tuple[int, ...]
     public_ids: tuple[str, ...]
+    features: FeatureSet
+    categories: tuple[str, ...]
+    group: NDArray[np.int64]
+    a: NDArray[np.int64]
+    b: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TaskEvidence:
+    """The evidence of a task's pool; row n of every array is instance ``ids[n]``."""
+
+    pool: Described
     evidence: Evidence
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return self.pool.ids
+
+    @property
+    def public_ids(self) -> tuple[str, ...]:
+        return self.pool.public_ids
 
 
 @dataclass(frozen=True)
@@ -48,44 +69,54 @@ def load_evidence(task: Task, judge: Annotator | None, pilot: Sequence[str] | No
 
     A judge that cannot be run (recorded in an imported set) counts as asked everywhere.
     """
-    ids, public_ids, features, categories = _pool(task)
-    place = {pk: row for row, pk in enumerate(ids)}
+    pool = described(task)
+    place = {pk: row for row, pk in enumerate(pool.ids)}
     p_a, consistent, judged = _judge_columns(task, judge, place)
     wanted = None if pilot is None else set(pilot)
-    allowed = None if wanted is None else {row for row, name in enumerate(public_ids) if name in wanted}
+    allowed = None if wanted is None else {row for row, name in enumerate(pool.public_ids) if name in wanted}
     evidence, _ = evidence_from_table(
         p_a,
         judged,
         consistent,
         _votes(task, place, allowed),
-        features.table,
-        features.difference,
-        sections=_sections(categories),
+        pool.features.table,
+        pool.features.difference,
+        sections=_sections(pool.categories),
     )
-    return TaskEvidence(ids, public_ids, evidence)
+    return TaskEvidence(pool, evidence)
 
 
-def _pool(task: Task) -> tuple[tuple[int, ...], tuple[str, ...], FeatureSet, tuple[str, ...]]:
-    """The two-completion instances: ids, public ids, features, and a prompt category where the import gave one."""
+def described(task: Task) -> Described:
+    """The two-completion instances of a task with their features."""
     live = Instance.objects.filter(task=task, removed_at=None)
     newest = live.order_by("-pk").values_list("pk", flat=True).first() or 0
     return _described(task.public_id, live.count(), newest)
 
 
 @lru_cache(maxsize=4)
-def _described(
-    task: UUID, count: int, newest: int
-) -> tuple[tuple[int, ...], tuple[str, ...], FeatureSet, tuple[str, ...]]:
+def _described(task: UUID, count: int, newest: int) -> Described:
     """Texts never change once imported, so their features are kept until the pool does."""
     rows = Instance.objects.filter(task__public_id=task, removed_at=None).order_by("pk")
-    kept, pairs = [], []
+    kept, pairs, ends = [], [], []
     for instance in rows.iterator(chunk_size=1000):
         pair = pair_text(instance)
         if pair:
             kept.append((instance.pk, str(instance.public_id), _category(instance.meta)))
             pairs.append(pair)
+            ends.append(instance.prompt_hash)
     ids, names, categories = zip(*kept, strict=True) if kept else ((), (), ())
-    return tuple(ids), tuple(names), describe_pairs(pairs), tuple(categories)
+    completions = _numbers(
+        [(group, pair.a) for group, pair in zip(ends, pairs, strict=True)]
+        + [(group, pair.b) for group, pair in zip(ends, pairs, strict=True)]
+    )
+    return Described(
+        ids, names, describe_pairs(pairs), categories, _numbers(ends), completions[: len(ids)], completions[len(ids) :]
+    )
+
+
+def _numbers(keys: Sequence[object]) -> NDArray[np.int64]:
+    seen: dict[object, int] = {}
+    return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
 
 
 def pair_text(instance: Instance) -> PairText | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,33 +16,40 @@ from feedback.models import Annotator, AnnotatorKind, AuditEvent, Fidelity, Job,
 from feedback.services import jobs
 from feedback.services.budget import MICROS
 from feedback.services.jobs import JobContext
-from routing.features.wording import words_of
 from routing.ppm.allocation import budget_for_share
 from routing.ppm.curve import predicted_curve
 from routing.ppm.evaluation import Z80, Z95
 from routing.ppm.outlook import fit_outlook
-from routing.ppm.pool import Arm, Budget, NotFittedError, Plan, Pool, Source
-from routing.ppm.preparation import Prepared, explain, prepare
+from routing.ppm.pool import Arm, Budget, NotFittedError, Plan, Pool
+from routing.ppm.preparation import Prepared, prepare
 from routing.ppm.regression import MODELS
 from routing.ppm.strategies import STRATEGIES, Strategy, strategy_named
 
 from ..models import Judge, PerformancePredictionModel, PlanState, RoutingDecision, RoutingPlan, Verdict
+from . import rounds
+from .deciding import ARMS, Worth, decisions_of, effects_of, gain_by_tag, worth_of
 from .evidence import TaskEvidence, load_evidence
 from .judging import estimate_micros
 
 LEAST_REAL_RUNS = 8
 LEAST_VERDICTS = 20
-LEAST_TAGGED = 10
-TAGS_SHOWN = 14
 WIDER = Z95 / Z80
 """The curve comes with 80% bounds; pages show 95% everywhere."""
-ARMS = {Source.HUMAN: "human", Source.JUDGE: "judge", Source.NONE: "none"}
-LIMITS = {"labels": (1, 9), "mixes": (50, 5000), "judge_price_micros": (0, 10**9)}
+LIMITS = {"labels": (1, 9), "mixes": (50, 5000), "judge_price_micros": (0, 10**9), **rounds.LIMITS}
 
 
-def offered() -> list[Strategy]:
-    """The strategies an admin may choose from; those of simulations are left out."""
-    return [strategy for strategy in STRATEGIES.values() if not strategy.simulation_only]
+@dataclass(frozen=True)
+class Offer:
+    """A strategy that an admin may choose."""
+
+    name: str
+    summary: str
+
+
+def offered() -> list[Offer]:
+    """The strategies an admin may choose from, the default first; those of simulations are left out."""
+    once = [one for one in STRATEGIES.values() if not one.simulation_only and one.name != rounds.ROUNDS]
+    return [Offer(rounds.ROUNDS, rounds.SUMMARY), *(Offer(one.name, one.summary) for one in once)]
 
 
 def make_plan(
@@ -59,7 +66,9 @@ def make_plan(
     """Enqueue a plan. ``judge`` is the annotator whose verdicts count, configured or recorded.
 
     params: ``labels`` (people per instance, 1), ``kind`` of prediction model ("gp"), ``mixes`` (500), ``pilot`` (public
-    ids: people's labels elsewhere are not looked at), ``judge_price_micros`` (for a recorded judge).
+    ids: people's labels elsewhere are not looked at), ``judge_price_micros`` (for a recorded judge); for rounds
+    ``explore`` (percent drawn at random, 5 to 15), ``least_points`` (what a label must add to pay) and ``most_labels``
+    (people for an instance whose label stays in doubt).
     Raises InvalidInput.
     """
     checked = _checked(task, strategy, budget_micros, judge, dict(params or {}))
@@ -109,6 +118,8 @@ def _checked(
             errors[name] = f"Must be a whole number between {low:,} and {high:,}."
     if not isinstance(params.get("pilot", []), list):
         errors["pilot"] = "Must be a list of instance ids."
+    if strategy == rounds.ROUNDS and "pilot" in params:
+        errors["pilot"] = "A plan in rounds learns from every label."
     errors |= dict.fromkeys(set(params) - {*LIMITS, "kind", "pilot"}, "This cannot be set.")
     if errors:
         raise InvalidInput("The plan cannot be made like this.", errors=errors)
@@ -118,6 +129,8 @@ def _checked(
 def run_plan(context: JobContext) -> dict[str, Any]:
     """The job's handler. Raises WrongState with the reason when the strategy lacks what it needs."""
     plan = RoutingPlan.objects.select_related("task__project", "judge").get(public_id=context.params["plan"])
+    if "round" in context.params:
+        return rounds.run_round(context, plan, context.params["round"])
     if plan.state in (PlanState.READY, PlanState.APPLIED):
         return dict(plan.summary.get("counts", {}))
     RoutingPlan.objects.filter(pk=plan.pk).update(state=PlanState.COMPUTING, error="")
@@ -128,8 +141,11 @@ def run_plan(context: JobContext) -> dict[str, Any]:
 
 
 def note_failure(job: Job, sentence: str) -> None:
-    """A plan whose job ended before its decisions were written has failed."""
+    """A plan whose job ended before its decisions were written has failed; one whose next round failed has stopped."""
     pending = RoutingPlan.objects.filter(public_id=job.params.get("plan"))
+    if "round" in job.params:
+        rounds.note_failure(pending, sentence)
+        return
     pending.filter(state__in=[PlanState.DRAFT, PlanState.COMPUTING]).update(state=PlanState.FAILED, error=sentence)
 
 
@@ -146,14 +162,24 @@ def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:
     prepared = prepare(known.evidence, human, rng, mixes=plan.params.get("mixes", 500), kind=kind)
     pool, notes = _with_real_runs(plan.task, known, prepared, kind)
     context.progress(2, 4, "Choosing")
+    if plan.strategy == rounds.ROUNDS:
+        first = rounds.first_round(plan, known, pool, arms)
+        context.progress(3, 4, "Writing decisions")
+        summary = _summary(pool, prepared, first.answer, arms, list(first.notes), known, first.worth) | first.summary
+        _store(context, plan, first.decisions, prepared, summary, first.curve, first.predicted, kind)
+        return dict(summary["counts"])
     strategy = strategy_named(plan.strategy)
     if not strategy.can_route(pool):
         raise NotFittedError(" ".join(notes) or "What this strategy needs is not known of this pool yet.")
     answer = strategy.route(pool, arms, rng)
     curve = _curve(plan, pool, arms, strategy)
     context.progress(3, 4, "Writing decisions")
-    summary = _summary(pool, prepared, answer, arms, [*notes, *answer.notes], known)
-    _store(context, plan, known, prepared, answer, curve, summary, kind)
+    worth = worth_of(pool)
+    summary = _summary(pool, prepared, answer, arms, [*notes, *answer.notes], known, worth)
+    labels = plan.params.get("labels", 1)
+    decisions = decisions_of(plan, known.ids, pool, answer, worth, labels=labels)
+    predicted = (answer.predicted.mean, answer.predicted.sd) if answer.predicted else (None, None)
+    _store(context, plan, decisions, prepared, summary, curve, predicted, kind)
     return dict(summary["counts"])
 
 
@@ -221,7 +247,13 @@ def _curve(plan: RoutingPlan, pool: Pool, arms: Budget, strategy: Strategy) -> d
 
 
 def _summary(
-    pool: Pool, prepared: Prepared, answer: Plan, arms: Budget, notes: list[str], known: TaskEvidence
+    pool: Pool,
+    prepared: Prepared,
+    answer: Plan,
+    arms: Budget,
+    notes: list[str],
+    known: TaskEvidence,
+    worth: Worth | None,
 ) -> dict[str, Any]:
     counts = {name: answer.count(source) for source, name in ARMS.items()}
     votes = known.evidence.votes
@@ -239,7 +271,7 @@ def _summary(
         },
         "all_human_micros": math.ceil(round(budget_for_share(pool, 1.0, arms).money * MICROS, 3)),
         "notes": list(dict.fromkeys(notes)),
-        "gain_by_tag": _gain_by_tag(pool),
+        "gain_by_tag": gain_by_tag(effects_of(pool, worth)),
         "accuracy": _accuracy(pool, prepared),
     }
     return summary
@@ -255,76 +287,30 @@ def _accuracy(pool: Pool, prepared: Prepared) -> dict[str, float]:
     }
 
 
-def _gain_by_tag(pool: Pool) -> list[dict[str, Any]]:
-    """Mean advantage of people over the judge by tag, widest first, with the mean of its interval."""
-    if pool.advantage is None:
-        return []
-    rows: list[dict[str, Any]] = []
-    for column, name in enumerate(pool.tag_names):
-        carried = pool.tags[:, column] > 0
-        if LEAST_TAGGED <= carried.sum() < pool.size:
-            mean, low, high = (
-                float(v[carried].mean()) for v in (pool.advantage.mean, pool.advantage.lower, pool.advantage.upper)
-            )
-            rows.append({"tag": name, "count": int(carried.sum()), "mean": mean, "low": low, "high": high})
-    return sorted(rows, key=lambda row: -abs(float(row["mean"])))[:TAGS_SHOWN]
-
-
 def _store(
     context: JobContext,
     plan: RoutingPlan,
-    known: TaskEvidence,
+    decisions: list[RoutingDecision],
     prepared: Prepared,
-    answer: Plan,
-    curve: dict[str, Any],
     summary: dict[str, Any],
+    curve: dict[str, Any],
+    predicted: tuple[float | None, float | None],
     kind: str,
 ) -> None:
     """All of the plan in one transaction: visible complete, or not at all."""
     with transaction.atomic():
         RoutingDecision.objects.filter(plan=plan).delete()
-        RoutingDecision.objects.bulk_create(_decisions(plan, known, prepared, answer), batch_size=500)
+        RoutingDecision.objects.bulk_create(decisions, batch_size=500)
         model = _prediction_model(plan.task, prepared, kind)
         RoutingPlan.objects.filter(pk=plan.pk, state=PlanState.COMPUTING).update(
             state=PlanState.READY,
             prediction_model=model,
-            predicted_mean=answer.predicted.mean if answer.predicted else None,
-            predicted_sd=answer.predicted.sd if answer.predicted else None,
+            predicted_mean=predicted[0],
+            predicted_sd=predicted[1],
             curve=curve,
             summary=summary,
         )
         context.hold()
-
-
-def _decisions(plan: RoutingPlan, known: TaskEvidence, prepared: Prepared, answer: Plan) -> list[RoutingDecision]:
-    labels = plan.params.get("labels", 1)
-    advantage = prepared.pool.advantage
-    upper = advantage.upper if advantage and plan.strategy == "adv_topk" else None
-    rows = []
-    for row, pk in enumerate(known.ids):
-        arm = ARMS[Source(int(answer.arm[row]))]
-        rows.append(
-            RoutingDecision(
-                plan=plan,
-                instance_id=pk,
-                arm=arm,
-                n_labels={"human": labels, "judge": 1, "none": 0}[arm],
-                score=float(answer.score[row]),
-                lower=None if answer.lower is answer.score else float(np.clip(answer.lower[row], -1.0, 1.0)),
-                upper=None if upper is None else float(np.clip(upper[row], -1.0, 1.0)),
-                propensity=float(np.clip(answer.propensity[row], 0.0, 1.0)),
-                reason=_reason(prepared, answer, row),
-            )
-        )
-    return rows
-
-
-def _reason(prepared: Prepared, answer: Plan, row: int) -> str:
-    reason = answer.reason(row)
-    if answer.arm[row] != Source.HUMAN or prepared.tag_gain is None or answer.strategy != "hyper_topk":
-        return reason[:300]
-    tags = ", ".join(words_of(name) for name, _ in explain(prepared.pool, prepared.tag_gain, row, 3))
-    return f"{reason} Foremost: {tags}."[:300]
 
 
 def _prediction_model(task: Task, prepared: Prepared, kind: str) -> PerformancePredictionModel | None:

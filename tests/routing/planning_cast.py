@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from feedback.models import Annotation, Annotator, Instance
-from feedback.services import jobs
-from routing.services import planning
+from feedback.exceptions import NothingToLabel
+from feedback.models import Annotation, Annotator, Instance, Job
+from feedback.services import jobs, queue, tasks
+from routing.services import applying, planning, rounds
 from tests.conftest import Cast, make_cast
 from tests.routing.judging_cast import set_cap
 
@@ -82,3 +84,47 @@ def planned(world: World, strategy: str, humans: int, **params: Any) -> Any:
     jobs.run(plan.job.pk)  # type: ignore[union-attr]
     plan.refresh_from_db()
     return plan
+
+
+def open_for_labels(world: World) -> None:
+    if world.cast.task.state != "open":
+        tasks.open_task(world.cast.task, actor=world.cast.owner)
+
+
+def label_open(world: World, most: int = 1000, *, person: Any = None, wrong: frozenset[int] = frozenset()) -> int:
+    """One person answers what is open, by the truth (against it on the instances ``wrong``), as the queue lends it."""
+    open_for_labels(world)
+    done = 0
+    while done < most:
+        try:
+            lent = queue.next_assignment(world.cast.task, person or world.cast.annotator)
+        except NothingToLabel:
+            break
+        value = (
+            "a-is-clearly-better"
+            if world.truth[lent.instance_id] != (lent.instance_id in wrong)
+            else "b-is-clearly-better"
+        )
+        answers = {"overall": {"value": value}}
+        queue.submit(lent, submission_id=uuid.uuid4(), answers=answers, active_ms=1)
+        done += 1
+    return done
+
+
+def in_rounds(world: World, humans: int = 100, **params: Any) -> Any:
+    """A plan in rounds, applied; its first round waits for labels."""
+    world.cast.task.plan_only = True
+    world.cast.task.save(update_fields=["plan_only"])
+    plan = planned(world, "adaptive_advantage", humans, **params)
+    applying.apply_plan(plan, actor=world.cast.owner)
+    plan.refresh_from_db()
+    return plan
+
+
+def go_on(plan: Any) -> bool:
+    """What the beat and a worker do: begin the next round where labels are in, and run its job."""
+    began = rounds.advance()
+    for job in Job.objects.filter(kind="plan", state="queued"):
+        jobs.run(job.pk)
+    plan.refresh_from_db()
+    return bool(began)

@@ -9,6 +9,7 @@ import pytest
 
 from routing.ppm.adaptive import Learner
 from routing.ppm.label_curve import label_curve
+from routing.ppm.people import label_accuracy
 from routing.ppm.reasons import contributions, tag_effects, top_tags
 from routing.ppm.transfer import learned_from, warm_prior
 from routing.replay.pool import ReplayPool, pool_of
@@ -151,3 +152,18 @@ def test_reasons_name_the_signals_and_the_tags_that_stand_out(known: tuple[Repla
     assert effects[0].mean == pytest.approx(0.3)
     assert effects[0].effect == pytest.approx(0.15 * 2 / 12)
     assert [[name for name, _ in row] for row in top_tags(effects, tags, ["long", "all"])] == [["long"]] * 2 + [[]] * 2
+
+
+def test_careless_people_and_hard_slices_are_told_from_the_others(known: tuple[ReplayPool, np.ndarray]) -> None:
+    pool, truth = known
+    learner = Learner(pool.signals)
+    rng = np.random.default_rng(2)
+    chosen = rng.permutation(pool.size)[:200]
+    annotator = np.arange(200) % 2
+    accuracy = np.where(annotator == 0, 0.95, 0.6)
+    right = rng.random(200) < accuracy
+    learner.learn(chosen, (right == (truth[chosen] > 0)).astype(float))
+    found = label_accuracy(learner, annotator, np.zeros(200, dtype=np.int64))
+    assert found[annotator == 0].mean() > found[annotator == 1].mean() + 0.08
+    by_slice = label_accuracy(learner, np.zeros(200, dtype=np.int64), annotator)
+    assert by_slice[annotator == 0].mean() > by_slice[annotator == 1].mean()

@@ -25,6 +25,7 @@ from feedback.services import jobs, queue, tasks
 from feedback.services.people import create_project
 from routing.models import JudgeCall, RoutingDecision, RoutingPlan
 from routing.services import applying, evidence, pilots, planning
+from routing.services.money import plan_money
 from tests.conftest import Cast, make_cast
 from tests.routing.judging_cast import assert_money_adds_up, set_cap, simulated_judge
 from tests.routing.planning_cast import PRICE, World, make_world, planned
@@ -150,7 +151,7 @@ def test_applying_asks_people_reserves_their_price_and_keeps_the_mix(world: Worl
     assert plan.mix.origin == plan.origin
     assert assert_money_adds_up(world.cast.task).reserved_micros == 12 * PRICE
     assert AuditEvent.objects.filter(action="plan.apply").count() == 1
-    money = applying.plan_money(plan)
+    money = plan_money(plan)
     assert (money.spent, money.reserved) == (0, 12 * PRICE)
 
 
@@ -238,7 +239,7 @@ def test_applying_starts_the_judge_for_what_it_has_not_said(cast: Cast) -> None:
     assert AnnotationRequest.objects.filter(origin=plan.origin, state="done").count() == 5
     assert JudgeCall.objects.count() == 10
     budget = assert_money_adds_up(cast.task)
-    assert (budget.reserved_micros, budget.spent_micros) == (0, applying.plan_money(plan).spent)
+    assert (budget.reserved_micros, budget.spent_micros) == (0, plan_money(plan).spent)
 
 
 def test_the_pilot_is_drawn_at_random_with_its_propensity_and_judged(cast: Cast) -> None:

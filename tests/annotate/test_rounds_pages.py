@@ -1,0 +1,148 @@
+"""Rounds on the page and over REST: live progress, the next one now, stop, resume; and who may."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from feedback.models import Job
+from feedback.services import jobs
+from tests.annotate.test_routing_pages import at, wish
+from tests.routing.planning_cast import World, go_on, in_rounds, label_open, make_world
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return make_world(votes=0)
+
+
+def test_rounds_are_what_the_form_offers_first(world: World, browser: Callable[..., Any]) -> None:
+    cast = world.cast
+    client = browser(cast.manager)
+    page = client.get(at("plan-create", cast)).content.decode()
+    assert re.search(r'<input[^>]*value="adaptive_advantage"[^>]*checked', page)
+    made = client.post(
+        at("plan-create", cast),
+        wish(world, strategy="adaptive_advantage", budget="50", explore="10", least_points="3", most_labels="1"),
+    )
+    assert made.status_code == 302
+    job = Job.objects.get(kind="plan")
+    jobs.run(job.pk)
+    page = client.get(made.headers["Location"]).content.decode()
+    for words in ("Apply the plan", "What a budget buys", "For later rounds", "Rounds stop where the line is flat"):
+        assert words in page
+    plan = world.cast.task.plans.get()
+    assert {name: plan.params[name] for name in ("explore", "least_points", "most_labels")} == {
+        "explore": 10, "least_points": 3, "most_labels": 1,
+    }  # fmt: skip
+    client.post(at("plan-apply", cast, plan.public_id))
+    page = client.get(made.headers["Location"]).content.decode()
+    assert "0 of 25 instances of this round are labelled" in page
+    assert "Next round now" in page
+
+
+@pytest.mark.parametrize("changes", [{"explore": "50"}, {"least_points": "x"}, {"most_labels": "0"}])
+def test_settings_of_rounds_that_make_no_sense_are_refused(
+    world: World, browser: Callable[..., Any], changes: dict[str, str]
+) -> None:
+    answer = browser(world.cast.manager).post(
+        at("plan-create", world.cast), wish(world, strategy="adaptive_advantage", **changes)
+    )
+    assert answer.status_code == 422
+    assert not world.cast.task.plans.exists()
+
+
+def test_the_part_follows_the_labels_and_asks_for_itself_while_rounds_go_on(
+    world: World, browser: Callable[..., Any]
+) -> None:
+    plan = in_rounds(world)
+    client = browser(world.cast.manager)
+    part = at("plan-rounds", world.cast, plan.public_id)
+    label_open(world, 7)
+    page = client.get(part).content.decode()
+    assert "7 of 25 instances" in page
+    assert 'hx-trigger="every 5s"' in page
+    label_open(world)
+    go_on(plan)
+    page = client.get(part).content.decode()
+    assert f"0 of {plan.rounds.get(number=2).asked} instances" in page
+    client.post(at("plan-stop", world.cast, plan.public_id))
+    page = client.get(part).content.decode()
+    assert "Stopped by hand." in page
+    assert "hx-trigger" not in page
+    assert "Resume" in page
+    client.post(at("plan-resume", world.cast, plan.public_id))
+    assert "hx-trigger" in client.get(part).content.decode()
+    client.post(at("plan-next", world.cast, plan.public_id))
+    assert "Learning from the labels" in client.get(part).content.decode()
+
+
+def test_stopping_tells_what_it_released(world: World, browser: Callable[..., Any]) -> None:
+    plan = in_rounds(world)
+    client = browser(world.cast.manager)
+    page = client.post(at("plan-stop", world.cast, plan.public_id), {"take_back": "on"}, follow=True)
+    assert "12.50" in page.content.decode()
+
+
+@pytest.mark.parametrize("name", ["plan-next", "plan-stop", "plan-resume"])
+def test_outsiders_find_nothing_and_lesser_roles_change_nothing(
+    world: World, browser: Callable[..., Any], name: str
+) -> None:
+    plan = in_rounds(world)
+    cast = world.cast
+    for person, status in ((cast.outsider, 404), (cast.annotator, 403), (cast.reviewer, 403)):
+        assert browser(person).post(at(name, cast, plan.public_id)).status_code == status
+    plan.refresh_from_db()
+    assert (plan.course, plan.rounds.count()) == ("running", 1)
+    assert browser(cast.outsider).get(at("plan-rounds", cast, plan.public_id)).status_code == 404
+
+
+def test_the_part_costs_as_many_queries_with_more_rounds(world: World, browser: Callable[..., Any]) -> None:
+    plan = in_rounds(world)
+    client = browser(world.cast.manager)
+    part = at("plan-rounds", world.cast, plan.public_id)
+    client.get(part)
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as asked:
+            client.get(part)
+        counts.append(len(asked))
+        label_open(world)
+        go_on(plan)
+    assert counts[0] == counts[1]
+
+
+def test_the_api_lists_rounds_begins_stops_and_resumes(world: World, api: Callable[..., Any]) -> None:
+    plan = in_rounds(world)
+    client = api(world.cast.manager)
+
+    def url(name: str) -> str:
+        return reverse(name, args=[world.cast.project.public_id, plan.public_id]).removeprefix("/api/v1/")
+
+    label_open(world, 5)
+    (first,) = client.send("get", url("api-plan-rounds")).json()["rounds"]
+    assert (first["number"], first["asked"], first["labelled"], first["ended_at"]) == (1, 25, 5, None)
+    begun = client.send("post", url("api-plan-rounds"))
+    assert (begun.status_code, begun.json()["course"]) == (202, "running")
+    for job in Job.objects.filter(kind="plan", state="queued"):
+        jobs.run(job.pk)
+    newest = client.send("get", url("api-plan-rounds")).json()["rounds"][0]
+    assert newest["number"] == 2
+    second = client.send("get", url("api-decisions") + "?round=2").json()["results"]
+    assert {one["superseded_at"] for one in second} == {None}
+    replaced = client.send("get", url("api-decisions") + "?current=false").json()["results"]
+    assert len(second) == len(replaced) == newest["asked"]
+    stopped = client.send("post", url("api-plan-stop"), {"take_back": True}).json()
+    assert (stopped["course"], stopped["course_reason"]) == ("stopped", "Stopped by hand.")
+    assert client.send("post", url("api-plan-stop"), {}).status_code == 409
+    assert client.send("post", url("api-plan-resume")).json()["course"] == "running"
+    assert client.send("post", url("api-plan-resume")).status_code == 409
+    assert client.send("post", url("api-plan-stop"), {"take_back": "maybe"}).status_code == 422

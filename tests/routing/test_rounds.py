@@ -1,0 +1,291 @@
+"""Plans in rounds: each learns from the labels before, within the money; stopped, resumed, and safe to crash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from feedback.exceptions import WrongState
+from feedback.models import AnnotationRequest, Assignment, AuditEvent, DatasetVersion, Job
+from feedback.services import jobs, queue
+from routing.models import Course, RoutingDecision, RoutingPlan, RoutingRound
+from routing.services import applying, evidence, learning, rounds
+from routing.services.money import plan_money
+from tests.routing.judging_cast import assert_money_adds_up, set_cap
+from tests.routing.planning_cast import PRICE, World, go_on, in_rounds, label_open, make_world, open_for_labels, planned
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return make_world(votes=0)
+
+
+def test_the_first_round_asks_where_the_judge_doubts_and_keeps_the_rest_of_the_money(world: World) -> None:
+    plan = in_rounds(world, 100)
+    first = plan.rounds.get()
+    assert (plan.course, first.number, first.asked, first.drawn) == ("running", 1, 25, 0)
+    assert first.reserved_micros == 25 * PRICE
+    said = [evidence_of(world, pk) for pk in plan.decisions.filter(arm="human").values_list("instance_id", flat=True)]
+    assert not any(said)  # all of them change with the order
+    assert plan_money(plan).reserved == 25 * PRICE
+    assert plan.summary["costs"]["unspent_micros"] == 75 * PRICE
+
+
+def evidence_of(world: World, pk: int) -> bool:
+    known = evidence.load_evidence(world.cast.task, world.judge)
+    return bool(known.evidence.order_consistent[known.ids.index(pk)])
+
+
+def test_the_next_round_begins_by_itself_when_all_labels_are_in(world: World) -> None:
+    plan = in_rounds(world, 100)
+    assert label_open(world, 24) == 24
+    assert not go_on(plan)
+    label_open(world)
+    assert go_on(plan)
+    second = plan.rounds.get(number=2)
+    assert plan.rounds.get(number=1).ended_at
+    assert 1 <= second.asked <= round(0.03 * 160) + 1
+    asked = plan.decisions.current().filter(round=2)
+    assert asked.count() == second.asked
+    assert set(asked.values_list("arm", flat=True)) == {"human"}
+    assert not asked.filter(instance__annotations__source="human").exists()
+    assert not asked.filter(request=None).exists()
+    assert_money_adds_up(world.cast.task)
+
+
+def test_what_a_round_decides_anew_keeps_the_decision_before(world: World) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world)
+    go_on(plan)
+    before = plan.decisions.exclude(superseded_at=None)
+    assert before.count() == plan.rounds.get(number=2).asked
+    for one in before.select_related("superseded_by"):
+        assert (one.arm, one.round, one.superseded_by.round, one.superseded_by.instance_id) == (
+            "judge", 1, 2, one.instance_id,
+        )  # fmt: skip
+    assert plan.decisions.current().count() == 160
+    assert plan.mix.sources == {
+        str(one.instance.public_id): one.arm for one in plan.decisions.current().select_related("instance")
+    }
+
+
+def test_rounds_go_on_until_no_label_pays_and_less_than_the_budget_is_spent(world: World) -> None:
+    plan = in_rounds(world, 160)
+    for _ in range(40):
+        label_open(world)
+        label_open(world, person=world.cast.manager)  # where a second one is wanted
+        if not go_on(plan):
+            break
+    assert plan.course == Course.FINISHED
+    assert "pays" in plan.course_reason or "changed no side" in plan.course_reason
+    money = plan_money(plan)
+    assert money.reserved == 0
+    assert 25 * PRICE <= money.spent < 160 * PRICE
+    assert AuditEvent.objects.get(action="plan.finish").details["unspent_micros"] == 160 * PRICE - money.spent
+    assert_money_adds_up(world.cast.task)
+    assert rightness(world) > 0.85
+
+
+def rightness(world: World) -> float:
+    known = learning.load_known(world.cast.task, world.judge)
+    p = learning.posterior(known, learning.learner_of(known))
+    truth = np.array([world.truth[pk] for pk in known.evidence.ids])
+    return float(((p > 0.5) == truth).mean())
+
+
+def test_the_money_ends_the_rounds(world: World) -> None:
+    plan = in_rounds(world, 27)
+    for _ in range(4):
+        label_open(world)
+        go_on(plan)
+    assert plan.course == Course.FINISHED
+    assert plan.course_reason == rounds.SPENT
+    assert plan_money(plan).spent == 27 * PRICE
+
+
+def test_a_task_budget_that_is_empty_stops_the_plan_in_words(world: World) -> None:
+    plan = in_rounds(world, 100)
+    set_cap(world.cast.task, 25 * PRICE)
+    label_open(world)
+    go_on(plan)
+    assert (plan.course, plan.course_reason) == ("stopped", rounds.EXHAUSTED)
+    assert plan.rounds.count() == 1
+    set_cap(world.cast.task, 10**9)
+    rounds.resume(plan, actor=world.cast.owner)
+    assert go_on(plan)
+    assert plan.rounds.count() == 2
+
+
+def test_the_next_round_can_be_had_early_and_asks_nobody_twice(world: World) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world, 10)
+    job = rounds.next_round(plan, actor=world.cast.owner)
+    assert rounds.next_round(plan, actor=world.cast.owner) == job
+    jobs.run(job.pk)
+    waiting = AnnotationRequest.objects.filter(source="human", state="open")
+    assert waiting.count() == 15 + plan.rounds.get(number=2).asked
+    assert len(set(waiting.values_list("instance", flat=True))) == waiting.count()
+
+
+def test_running_a_rounds_job_again_changes_nothing(world: World) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world)
+    go_on(plan)
+    before = list(RoutingDecision.objects.order_by("pk").values_list("pk", "superseded_at"))
+    job = Job.objects.filter(kind="plan").latest("pk")
+    Job.objects.filter(pk=job.pk).update(state="queued", ended_at=None)
+    jobs.run(job.pk)
+    assert list(RoutingDecision.objects.order_by("pk").values_list("pk", "superseded_at")) == before
+    assert plan.rounds.count() == 2
+
+
+def test_a_worker_that_lost_its_job_leaves_no_trace_of_a_round(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world)
+    job = rounds.next_round(plan, actor=None)
+
+    chosen = rounds.choosing.choose
+
+    def while_it_chooses(*args: Any) -> Any:
+        Job.objects.filter(pk=job.pk).update(fence=99)  # what a reaper does to a worker that it takes for dead
+        return chosen(*args)
+
+    monkeypatch.setattr(rounds.choosing, "choose", while_it_chooses)
+    jobs.run(job.pk)
+    assert RoutingRound.objects.count() == 1
+    assert not RoutingDecision.objects.exclude(superseded_at=None).exists()
+    assert not AnnotationRequest.objects.filter(state="open").exists()
+
+
+def test_stopping_keeps_what_was_asked_and_resuming_goes_on(world: World) -> None:
+    plan = in_rounds(world, 100)
+    rounds.stop(plan, actor=world.cast.owner)
+    with pytest.raises(WrongState):
+        rounds.stop(plan, actor=world.cast.owner)
+    assert AnnotationRequest.objects.filter(state="open", source="human").count() == 25
+    label_open(world)
+    assert not go_on(plan)
+    with pytest.raises(WrongState):
+        rounds.next_round(plan, actor=world.cast.owner)
+    rounds.resume(plan, actor=world.cast.owner)
+    assert go_on(plan)
+    with pytest.raises(WrongState):
+        rounds.resume(plan, actor=world.cast.owner)
+    assert AuditEvent.objects.filter(action__in=["plan.stop", "plan.resume"]).count() == 2
+
+
+def test_stopping_can_take_back_what_nobody_began(world: World) -> None:
+    plan = in_rounds(world, 100)
+    open_for_labels(world)
+    lent = queue.next_assignment(world.cast.task, world.cast.annotator)
+    released = rounds.stop(plan, actor=world.cast.owner, take_back=True)
+    assert released == 24 * PRICE
+    assert Assignment.objects.get(pk=lent.pk).state == "lent"
+    back = plan.decisions.current().filter(reason=rounds.TAKEN_BACK)
+    assert (back.count(), set(back.values_list("arm", flat=True))) == (24, {"judge"})
+    assert plan.decisions.current().filter(arm="human").get().instance_id == lent.instance_id
+    assert_money_adds_up(world.cast.task)
+    rounds.resume(plan, actor=world.cast.owner)
+    label_open(world)
+    assert go_on(plan)
+
+
+def test_another_plan_stops_the_one_in_rounds_for_good(world: World) -> None:
+    plan = in_rounds(world, 100)
+    applying.apply_plan(planned(world, "disagreement", 5), actor=world.cast.owner)
+    plan.refresh_from_db()
+    assert (plan.course, plan.course_reason) == ("stopped", rounds.REPLACED)
+    with pytest.raises(WrongState, match="later plan"):
+        rounds.resume(plan, actor=world.cast.owner)
+
+
+def test_a_rounds_job_that_is_cancelled_stops_the_plan_and_says_so(world: World) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world)
+    jobs.cancel(rounds.next_round(plan, actor=None), actor=world.cast.owner)
+    plan.refresh_from_db()
+    assert (plan.state, plan.course) == ("applied", "stopped")
+    assert "cancelled" in plan.course_reason
+
+
+def test_a_label_that_contradicts_all_else_brings_a_second_person(world: World) -> None:
+    plan = in_rounds(world, 160)
+    wrong = frozenset(instance.pk for instance in world.instances[::3])
+    for _ in range(25):
+        label_open(world, wrong=wrong)
+        again = plan.decisions.current().filter(n_labels=2)
+        if again.exists() or not go_on(plan):
+            break
+    assert again.exists()
+    assert all("another person decides" in one.reason for one in again)
+    doubted = set(again.values_list("instance_id", flat=True))
+    assert label_open(world) == 0  # nobody labels an instance twice
+    assert label_open(world, person=world.cast.manager) == len(doubted)
+    votes = learning.load_known(world.cast.task, world.judge).evidence.evidence.votes
+    assert np.bincount(votes.instance).max() == 2
+
+
+def test_a_rule_of_one_label_asks_no_second_person(world: World) -> None:
+    plan = in_rounds(world, 100, most_labels=1)
+    for _ in range(8):
+        label_open(world, wrong=frozenset(instance.pk for instance in world.instances[::3]))
+        if not go_on(plan):
+            break
+    assert not plan.decisions.filter(n_labels__gt=1).exists()
+
+
+def test_the_same_labels_and_seed_choose_the_same_round(world: World) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world)
+    known = learning.load_known(world.cast.task, world.judge)
+    rows = np.arange(100, 160)
+    chosen = [
+        rounds.choosing.choose(plan, learning.learner_of(known), known, rows, 50, 2).instances.tolist()
+        for _ in range(2)
+    ]
+    assert chosen[0] == chosen[1] != []
+    other = rounds.choosing.choose(plan, learning.learner_of(known), known, rows, 50, 3).instances.tolist()
+    assert len(other) == len(chosen[0])
+
+
+def test_exploration_is_logged_with_its_chance(db: None) -> None:
+    world = make_world(size=400, votes=0)
+    plan = in_rounds(world, 200, explore=15)
+    label_open(world)
+    go_on(plan)
+    second = plan.rounds.get(number=2)
+    assert second.drawn == round(0.15 * int(0.03 * 400))
+    drawn = plan.decisions.filter(round=2, propensity__lt=1)
+    assert drawn.count() == second.drawn
+    assert all("at random" in one.reason for one in drawn)
+    (chance,) = set(drawn.values_list("propensity", flat=True))
+    fresh = 400 - 25 - (second.asked - second.drawn)
+    # labelled instances that are still in doubt may be drawn, too
+    assert second.drawn / (fresh + 25) <= chance <= second.drawn / fresh
+
+
+def test_a_mix_that_a_version_was_frozen_from_stays_as_it_was(world: World) -> None:
+    plan = in_rounds(world, 100)
+    first = plan.mix
+    sources = dict(first.sources)
+    DatasetVersion.objects.create(task=world.cast.task, number=1, spec={}, mix=first, created_by=world.cast.owner)
+    label_open(world)
+    go_on(plan)
+    first.refresh_from_db()
+    assert first.sources == sources
+    assert RoutingPlan.objects.get(pk=plan.pk).mix_id != first.pk
+
+
+def test_labels_that_exist_begin_the_first_round_by_worth() -> None:
+    world = make_world(votes=80)
+    plan = planned(world, "adaptive_advantage", 100)
+    assert plan.summary["rounds"]["stats"]["labels"] == 80
+    asked = plan.decisions.filter(arm="human", n_labels=1).exclude(instance__in=[i.pk for i in world.instances[:80]])
+    assert asked.count() == plan.summary["rounds"]["asked"] == round(0.03 * 160) - 1
+    judged = plan.decisions.filter(arm="judge")
+    assert judged.filter(reason__contains="A later round may send it").exists()
+    assert judged.exclude(lower=None).exclude(upper=None).count() == judged.count()
