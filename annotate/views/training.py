@@ -145,11 +145,19 @@ def _context(project: Project, run: Run) -> dict[str, Any]:
         "evaluation": [(name.capitalize(), figures) for name, figures in run.evaluation.items()],
         "slices": slice_rows(run.test_accuracy or {}),
         "reliability": reliability_chart(run.test_accuracy or {}),
+        "ensemble": _held_out(run).get("ensemble"),
+        "segments": list((_held_out(run).get("segments") or {}).items()),
         "splits": list(run.preflight.get("splits", {}).items()),
         "rendered": run.preflight.get("splits", {}).get("train", {}).get("rendered", []),
         "left_out": left_out(run),
         "settings": sorted((name.replace("_", " "), value) for name, value in _flat(run).items()),
     }
+
+
+def _held_out(run: Run) -> dict[str, Any]:
+    """The evaluation of the test split, or else of the validation split."""
+    found: dict[str, Any] = run.evaluation.get("test") or run.evaluation.get("validation") or {}
+    return found
 
 
 def left_out(run: Run) -> str:

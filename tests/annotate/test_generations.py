@@ -411,3 +411,13 @@ def test_win_rates_hold_no_texts_in_memory(cast: Any) -> None:
     tracemalloc.stop()
     assert [len(several) for several in said.by.values()] == [count]
     assert peak < 2 * count * len(text)
+
+
+@pytest.mark.parametrize("use", ["evaluate", "generate", "score"])
+def test_a_form_of_a_model_leads_back_to_it(cast: Any, browser: Browser, use: str) -> None:
+    model = policy(cast) if use == "generate" else reward_model(cast)
+    text = browser(cast.manager).get(page(cast, f"models/{model.public_id}/{use}/")).content.decode()
+    back = page(cast, f"models/{model.public_id}/")
+    assert text.count(f'href="{back}"') == 2  # the crumb and "Cancel"
+    assert 'name="csrfmiddlewaretoken"' in text
+    assert ("multipart/form-data" in text) is (use == "evaluate")

@@ -135,6 +135,20 @@ def test_those_who_only_look_see_the_report_and_no_start(cast: Any, browser: Bro
     assert "/start/" not in text
 
 
+def test_what_votes_heads_and_segments_say_is_shown(cast: Any, browser: Browser) -> None:
+    run = finished_run(cast)
+    heads = {"heads": 4, "mean_sd": 0.25, "unanimous": 0.5, "accuracy_unanimous": 0.875, "accuracy_split": None}
+    marks = {"items": {"segments": 1200, "marked": 30, "auc": 0.8125}, "<b>": {"segments": 9, "marked": 0, "auc": None}}
+    evaluation = {"test": run.evaluation["test"] | {"ensemble": heads, "segments": marks}}
+    votes = {"pairs": 1500, "flipped": 151, "softened": 149}
+    Run.objects.filter(pk=run.pk).update(evaluation=evaluation, votes=votes)
+    text = browser(cast.viewer).get(url(cast, f"{run.public_id}/")).content.decode()
+    for said in ("0.875", "0.250", ">items</th>", "1,200", "0.813", "&lt;b&gt;", "1,500", "151", "149"):
+        assert said in text, said
+    plain = browser(cast.viewer).get(url(cast, f"{finished_run(cast).public_id}/")).content.decode()
+    assert not any(part in plain for part in ('id="votes"', 'id="segments"', "Where its heads differ"))
+
+
 def test_several_runs_at_once_are_not_checked(cast: Any, browser: Browser) -> None:
     body = FORM | {"version": str(version_of(cast).public_id), "check": "1", "vary_0": "seed", "values_0": "0 1"}
     answer = browser(cast.manager).post(url(cast, "new/"), body)
