@@ -128,6 +128,23 @@ def outcome(
     return Outcome(label, p_a, mean, counts[label] / len(voting), split, voting)
 
 
+def weighed(said: Sequence[Comparison], p_a: float, *, minimum: int = 1) -> Outcome | Drop:
+    """The aggregate of judges' and people's comparisons of one pair whose probability was weighed elsewhere: ``p_a``,
+    P(the first is better), names the side; one half is a tie. Dropped as :func:`outcome` drops.
+
+    Raises ValueError unless 0 ≤ p_a ≤ 1.
+    """
+    if not 0.0 <= p_a <= 1.0:
+        raise ValueError("a probability lies between 0 and 1")
+    counted = outcome(said, minimum=minimum)
+    if not isinstance(counted, Outcome):
+        return counted
+    label = TIE if p_a == 0.5 else A if p_a > 0.5 else B
+    agreement = sum(one.label == label for one in counted.used) / len(counted.used)
+    people_first = tuple(sorted(counted.used, key=lambda one: one.source == "judge"))
+    return Outcome(label, p_a, counted.strength, agreement, False, people_first)
+
+
 def _told(voting: Sequence[Comparison], label: int) -> float | None:
     """The judges' own mean probability, when all of them gave one and it is on the side of ``label``."""
     told = [one.p_a for one in voting if one.p_a is not None]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from celery import shared_task
 
 from feedback.models import JobKind
-from feedback.services import jobs
+from feedback.services import datasets, jobs
 
-from .services import judging, planning, rounds
+from .services import judging, planning, posteriors, rounds
 
 jobs.handles(JobKind.JUDGE)(judging.run_judging)
 jobs.handles(JobKind.PLAN)(planning.run_plan)
 jobs.notes_failure(JobKind.PLAN)(planning.note_failure)
+datasets.beliefs_come_from(posteriors.posterior_of)
 
 
 @shared_task

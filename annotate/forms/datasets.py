@@ -10,7 +10,9 @@ from django import forms
 from feedback.formats.shape_table import SHAPES, fitting_shapes, ordering_question
 from feedback.models import Task
 from feedback.refinements import asks_refinement
+from feedback.services.datasets import PLAN
 
+POSTERIOR = ("posterior", "Judge and people weighed, for a routing plan's mix (soft labels)")
 SUGGESTED = ("preference", "preference-conversational", "ranked", "ratings", "spans", "critiques")
 
 
@@ -84,7 +86,12 @@ class FreezeForm(forms.Form):
         assert isinstance(shapes, forms.MultipleChoiceField)
         shapes.choices = [(name, SHAPES[name].label) for name in fitting]
         shapes.initial = [name for name in fitting if name in SUGGESTED] or fitting[:1]
-        mixes = [(str(mix.public_id), mix.name) for mix in task.mixes.order_by("-pk")[:200]]
+        kept = list(task.mixes.order_by("-pk")[:200])
+        mixes = [(str(mix.public_id), mix.name) for mix in kept]
+        if any(mix.origin.startswith(PLAN) for mix in kept):
+            several = self.fields["aggregation"]
+            assert isinstance(several, forms.ChoiceField)
+            several.choices = [*FreezeForm.base_fields["aggregation"].choices, POSTERIOR]  # type: ignore[attr-defined]
         sources, mix = self.fields["sources"], self.fields["mix"]
         assert isinstance(sources, forms.ChoiceField)
         assert isinstance(mix, forms.ChoiceField)

@@ -12,6 +12,9 @@ RULES = {
     "majority": "Majority of the votes over a, tie and b; a shared first place is a tie.",
     "dawid-skene": "Dawid–Skene over a, tie and b: the most probable label given each annotator's error rates. "
     "People without a name count as one annotator.",
+    "posterior": "Where people and the judge both spoke, soft_label is the posterior of all of it: a person's label "
+    "weighed by the person's accuracy and the slice's, the judge's by what people said of it elsewhere. Where only one "
+    "spoke, the majority.",
 }
 TIES = {
     "drop": "left out, split votes among them",
@@ -114,6 +117,8 @@ def _notes(pool: Pool) -> list[str]:
             f"{tally.refinements:,} of the pairs are refinements, chosen over the completion that was edited, with "
             "strength 1 and soft_label 1; their ids say refined. They are not votes, and no agreement is measured."
         )
+    if spec.aggregation == "posterior":
+        notes.append(f"Of {tally.weighed:,} pairs the label is the posterior of judge and people.")
     if tally.adjudicated:
         notes.append(
             f"On {tally.adjudicated:,} instances a reviewer decided: the decision alone counts for what it answers, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.module_loading import autodiscover_modules
 from pydantic import ValidationError
 
 from ..exceptions import FeedbackError, InvalidInput, KeyReused, WrongState
@@ -37,12 +38,37 @@ from .freezing import FreezeSpec, Pool, shape_of
 from .snapshot import snapshot
 from .version_media import copy_media, noting_media
 
+PLAN = "plan:"
+"""How the origin of a routing plan's mix begins."""
+
 
 class NothingToFreeze(FeedbackError):
     """No annotation of this task becomes a row of this version."""
 
     code = "nothing-to-freeze"
     status = 422
+
+
+Beliefs = Callable[[PreferenceMix], Mapping[str, float] | None]
+_BELIEFS: list[Beliefs] = []
+
+
+def beliefs_come_from(source: Beliefs) -> Beliefs:
+    """Register what weighs judge and people for a mix: P(the first is better) by public id where both spoke; ``None``
+    for a mix that it knows nothing of. The ground weighs nobody: it knows no plan."""
+    _BELIEFS.append(source)
+    return source
+
+
+def _beliefs(version: DatasetVersion, spec: FreezeSpec) -> Mapping[str, float] | None:
+    """Raises WrongState where nobody can weigh this mix any more."""
+    if spec.aggregation != "posterior" or version.mix is None:
+        return None
+    autodiscover_modules("tasks")  # outside a worker nothing has loaded what registers them
+    found = next((known for known in (source(version.mix) for source in _BELIEFS) if known is not None), None)
+    if found is None:
+        raise WrongState("The routing plan that this mix is of is gone, so nothing weighs its labels.")
+    return found
 
 
 def parse_spec(raw: Mapping[str, Any]) -> FreezeSpec:
@@ -103,6 +129,8 @@ def _check_fit(task: Task, spec: FreezeSpec) -> PreferenceMix | None:
         raise InvalidInput(errors={"refinements": "This task asks no critique with refinement."})
     for name in spec.shapes:
         shape_of(name, task.parsed_questions, spec)
+    if spec.aggregation == "posterior" and spec.sources != "mix":
+        raise InvalidInput(errors={"aggregation": "Only the mix of a routing plan says whom to weigh; choose one."})
     if spec.sources != "mix":
         return None
     try:
@@ -111,6 +139,8 @@ def _check_fit(task: Task, spec: FreezeSpec) -> PreferenceMix | None:
         mix = None
     if mix is None:
         raise InvalidInput(errors={"mix": "Choose a preference mix of this task."})
+    if spec.aggregation == "posterior" and not mix.origin.startswith(PLAN):
+        raise InvalidInput(errors={"aggregation": "This mix is of no routing plan, so nothing weighs its labels."})
     return mix
 
 
@@ -158,8 +188,10 @@ def _freeze(version: DatasetVersion, work: Path, context: jobs.JobContext) -> No
     for left_over in work.parent.glob(f".{version.public_id}.*"):  # by attempts whose worker died
         shutil.rmtree(left_over, ignore_errors=True)
     work.mkdir(parents=True)
+    context.progress(0, 1, "Weighing judge and people" if spec.aggregation == "posterior" else "")
+    beliefs = _beliefs(version, spec)
     with snapshot() as source:
-        pool = Pool(source, version.task_id, spec, version.mix.sources if version.mix else None)
+        pool = Pool(source, version.task_id, spec, version.mix.sources if version.mix else None, beliefs)
         total = pool.size()
         for seen in pool.gather():
             context.progress(seen, total, "Reading votes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
@@ -34,6 +34,7 @@ from ..preferences import (
     comparisons,
     of_source,
     outcome,
+    weighed,
 )
 from ..questions import Question, parse_questions
 from ..refinements import Critic, Refinement, asks_refinement, refinements
@@ -52,7 +53,9 @@ class FreezeSpec(BaseModel):
     keeps it with ``soft_label`` 0.5, the completion stored first as ``chosen``. ``refinements``: ``chosen`` makes a
     pair of every refinement, chosen over the completion that it refines, beside the pairs of the question.
     ``adjudicated``: where a reviewer decided, the decision alone counts for the questions that it answers.
-    ``pairs`` says which pairs a ranking gives (see :func:`feedback.preferences.comparisons`).
+    ``aggregation``: ``posterior`` weighs judge and people where both spoke, by how often each is right there; it needs
+    the mix of a routing plan. ``pairs`` says which pairs a ranking gives
+    (see :func:`feedback.preferences.comparisons`).
     ``splits`` are the fractions of prompts in train, validation and test.
     """
 
@@ -61,7 +64,7 @@ class FreezeSpec(BaseModel):
     shapes: tuple[ShapeName, ...] = Field(default=("preference",), min_length=1, max_length=len(SHAPES))
     formats: tuple[Literal["jsonl", "parquet"], ...] = Field(default=("jsonl", "parquet"), min_length=1, max_length=2)
     question: str = Field(default="", max_length=64)
-    aggregation: Literal["majority", "dawid-skene"] = "majority"
+    aggregation: Literal["majority", "dawid-skene", "posterior"] = "majority"
     sources: Literal["any", "human", "judge", "mix"] = "any"
     mix: str | None = None
     ties: Literal["drop", "keep-half"] = "drop"
@@ -103,6 +106,7 @@ class Tally:
     cross: Counter[str] = field(default_factory=Counter)
     refinements: int = 0
     adjudicated: int = 0
+    weighed: int = 0
 
 
 def _texts(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -117,8 +121,16 @@ class Pool:
     answers; agreement and models of annotators see the votes only.
     """
 
-    def __init__(self, source: Snapshot, task_id: int, spec: FreezeSpec, mix: dict[str, str] | None) -> None:
+    def __init__(
+        self,
+        source: Snapshot,
+        task_id: int,
+        spec: FreezeSpec,
+        mix: dict[str, str] | None,
+        beliefs: Mapping[str, float] | None = None,
+    ) -> None:
         self._source, self._task_id, self.spec, self._mix = source, task_id, spec, mix
+        self._beliefs = beliefs or {}
         name, questions, version = next(
             source.rows(Task.objects.filter(pk=task_id).values_list("name", "questions", "questions_version"))
         )
@@ -249,6 +261,10 @@ class Pool:
         self.tally.sources[source_of(result)] += 1
 
     def _result(self, held: Held, pair: Pair, said: list[Comparison], wanted: str) -> Outcome | Drop:
+        p_a = self._beliefs.get(str(held.public_id)) if pair == (0, 1) else None
+        if p_a is not None:
+            self.tally.weighed += 1
+            return weighed(said, p_a, minimum=self.spec.min_annotations)
         row = self._posterior.get((held.pk, pair))
         soft = None if row is None or self._soft is None else self._soft[row].tolist()
         return outcome(of_source(said, wanted), minimum=self.spec.min_annotations, posterior=soft)

@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--format", action="append", choices=["parquet", "jsonl"])
         parser.add_argument("--sources", choices=["any", "human", "judge", "mix"], default="any")
         parser.add_argument("--mix", help="public id of a preference mix, with --sources mix")
-        parser.add_argument("--aggregation", choices=["majority", "dawid-skene"], default="majority")
+        parser.add_argument("--aggregation", choices=["majority", "dawid-skene", "posterior"], default="majority")
         parser.add_argument("--ties", choices=["drop", "keep-half"], default="drop")
         parser.add_argument("--pairs", choices=["all", "adjacent", "best-worst"], default="all")
         parser.add_argument("--refinements", choices=["leave-out", "chosen"], default="leave-out")
