@@ -91,7 +91,8 @@ class CallOrder(models.TextChoices):
 
 
 class JudgeCall(models.Model):
-    """One question put to a judge, in one order. Its money is reserved while it is in flight.
+    """One question put to a judge, in one order, of all completions or the one at ``part``. Its money is reserved while
+    it is in flight. ``said`` is what its reply says beside a preference (routing.judge.said).
 
     ``settled`` calls are the cache: the same key is never paid twice. A ``failed`` call did not reach the judge and may
     be made again; a ``lost`` one was in flight when its worker died, and counts at its worst case.
@@ -103,6 +104,7 @@ class JudgeCall(models.Model):
     fence = models.PositiveBigIntegerField(default=0)
     order = choice_field(CallOrder)
     sample = models.PositiveSmallIntegerField(default=0)
+    part = models.PositiveSmallIntegerField(null=True, blank=True)
     cache_key = models.CharField(max_length=64)
     state = choice_field(CallState, default=CallState.RESERVED)
     raw = models.TextField(max_length=MOST_RAW, blank=True)
@@ -111,6 +113,7 @@ class JudgeCall(models.Model):
     p_a = models.FloatField(null=True, blank=True)
     strength_a = models.FloatField(null=True, blank=True)
     attention = models.FloatField(null=True, blank=True)
+    said = models.JSONField(default=dict, blank=True)
     rationale = models.TextField(max_length=4000, blank=True)
     tokens_in = models.PositiveIntegerField(null=True, blank=True)
     tokens_out = models.PositiveIntegerField(null=True, blank=True)
@@ -152,9 +155,11 @@ class JudgeCall(models.Model):
 
 
 class Verdict(models.Model):
-    """What a judge thinks of one instance, side order taken out. ``p_a`` is None where the judge abstained.
+    """What a judge thinks of one instance, side order taken out. Without an ``annotation`` the judge abstained.
 
-    ``unreached`` verdicts say nothing of the instance (the endpoint was away) and may be asked again.
+    ``p_a`` is None where it did not compare two completions. ``unreached`` verdicts say nothing of the instance (the
+    endpoint was away) and may be asked again. ``attention`` is the probability mass on valid options, where the
+    endpoint tells; ``panel_agreement`` the share of a panel's members on its side.
     """
 
     judge = models.ForeignKey(Judge, on_delete=models.CASCADE, related_name="verdicts")
@@ -168,6 +173,10 @@ class Verdict(models.Model):
     strength = models.FloatField(default=0.0)
     tie = models.BooleanField(default=False)
     order_consistent = models.BooleanField(null=True, blank=True)
+    self_consistency = models.FloatField(null=True, blank=True)
+    panel_agreement = models.FloatField(null=True, blank=True)
+    attention = models.FloatField(null=True, blank=True)
+    said = models.JSONField(default=dict, blank=True)
     needs_person = models.BooleanField(default=False)
     unreached = models.BooleanField(default=False)
     attempts = models.PositiveSmallIntegerField(default=1)

@@ -88,11 +88,19 @@ def _run_context(project: Project, task: Task) -> dict[str, Any]:
         {
             "judge": row,
             "left": judging.unjudged(task, row).count(),
-            "worst": amount_words(judging.estimate_micros(task, row, 100, sample=20), project.currency),
+            **_worst(task, row, project.currency),
         }
         for row in Judge.objects.current().filter(project=project).order_by("name")[:20]
     ]
     return {"estimates": rows, "left": amount_words(budget.budget_of(task).left_micros, project.currency)}
+
+
+def _worst(task: Task, row: Judge, currency: str) -> dict[str, str]:
+    """What a hundred more can cost, or why this judge cannot be put to this task."""
+    try:
+        return {"worst": amount_words(judging.estimate_micros(task, row, 100, sample=20), currency)}
+    except FeedbackError as error:
+        return {"unfit": error.message}
 
 
 @require_http_methods(["GET", "POST"])

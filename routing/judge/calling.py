@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
 
+from routing.judge.asking import Ask, Material, View, view_of
 from routing.judge.backends import Backend, JudgeCallError, JudgeRequest, Reply, Usage
 from routing.judge.config import JudgeConfig, Order
-from routing.judge.cost import actual_cost, cache_key, instance_hash, worst_case_cost
-from routing.judge.parsing import Abstention, ParsedVerdict, parse_reply
-from routing.judge.prompts import JudgePrompt, build_prompt, render_messages
-
-# PostgreSQL stores neither NUL nor lone surrogates.
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+from routing.judge.cost import actual_cost, cache_key, worst_case_cost
+from routing.judge.outcome import Abstention, ParsedVerdict, storable
+from routing.judge.parsing import parse_reply
+from routing.judge.prompts import JudgePrompt, build_prompt
 
 
 @dataclass(frozen=True)
 class CallResult:
-    """What one call gave. `cost` is measured from usage, or the worst case where `cost_measured` is false.
+    """What one call gave, about all completions or the one at `part`.
 
-    `transient` means that the judge could not be asked (outage, deadline): asking later may help.
+    `cost` is measured from usage, or the worst case where `cost_measured` is false. `transient` means that the judge
+    could not be asked (outage, deadline): asking later may help.
     """
 
     order: Order
@@ -37,10 +35,16 @@ class CallResult:
     tries: int
     transient: bool
     cache_key: str
+    part: int | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the reply said what was asked; otherwise it is an abstention."""
+        return isinstance(self.outcome, ParsedVerdict)
 
     @property
     def p_a(self) -> float | None:
-        """P(completion a preferred), or None for an abstention."""
+        """P(completion a preferred); None for an abstention, and where no two were compared."""
         return self.outcome.p_a(self.order) if isinstance(self.outcome, ParsedVerdict) else None
 
     @property
@@ -56,41 +60,39 @@ class CallResult:
         return "ok" if isinstance(self.outcome, ParsedVerdict) else self.outcome.reason
 
 
-def judge_pair(
+def judge(
     config: JudgeConfig,
+    ask: Ask,
     backend: Backend,
-    prompt: str | Sequence[Mapping[str, str]],
-    a: str,
-    b: str,
+    material: Material,
     order: Order,
     nonce_rng: Random,
     *,
     instance_key: str = "",
     sample: int = 0,
+    part: int | None = None,
 ) -> CallResult:
-    """Ask the judge once about completions a and b in the given order. Never raises for what the endpoint does.
+    """Ask the judge once about an instance in the given order. Never raises for what the endpoint does.
 
-    `prompt` is text or chat messages (`role`, `content`). `instance_key` seeds a simulated judge (else the hash).
-    `nonce_rng` must not be predictable by whoever writes completions: pass `random.SystemRandom()` outside tests.
+    `instance_key` seeds a simulated judge (else the content's hash). `nonce_rng` must not be predictable by whoever
+    writes completions: pass `random.SystemRandom()` outside tests.
     """
-    content = instance_hash(prompt, a, b)
-    shown = build_prompt(config, prompt, a, b, order, nonce_rng)
-    first, second = (a, b) if order == "ab" else (b, a)
-    request = JudgeRequest(
-        config, shown, render_messages(prompt), first, second, order, instance_key or content, sample
-    )
-    key = cache_key(config, content, order, sample)
+    content, view = material.content(), view_of(material, order, part)
+    shown = build_prompt(config, ask, material, order, nonce_rng, part)
+    request = JudgeRequest(config, ask, shown, material, view, order, instance_key or content, sample)
+    key = cache_key(config, ask, content, order, sample, part)
     started = time.monotonic()
     try:
         reply = backend.complete(request)
     except JudgeCallError as error:
-        return _failed(config, shown, error, order, sample, time.monotonic() - started, key)
+        result = _failed(config, shown, error, order, sample, time.monotonic() - started, key)
+        return replace(result, part=part)
     cost, measured = actual_cost(config, reply.usage, shown.sent_bytes)
     return CallResult(
         order=order,
         sample=sample,
-        outcome=_storable_outcome(_read(reply, config)),
-        raw=_storable(reply.text),
+        outcome=_read(reply, config, ask, view),
+        raw=storable(reply.text),
         usage=reply.usage,
         cost=cost,
         cost_measured=measured,
@@ -98,6 +100,7 @@ def judge_pair(
         tries=reply.tries,
         transient=False,
         cache_key=key,
+        part=part,
     )
 
 
@@ -108,7 +111,7 @@ def _failed(
     return CallResult(
         order=order,
         sample=sample,
-        outcome=Abstention(error.reason, _storable(error.detail)),
+        outcome=Abstention(error.reason, storable(error.detail)),
         raw="",
         usage=None,
         cost=cost,
@@ -120,22 +123,10 @@ def _failed(
     )
 
 
-def _read(reply: Reply, config: JudgeConfig) -> ParsedVerdict | Abstention:
+def _read(reply: Reply, config: JudgeConfig, ask: Ask, view: View) -> ParsedVerdict | Abstention:
     if reply.refused:
         return Abstention("refusal")
-    outcome = parse_reply(reply.text, config, reply.logprobs)
+    outcome = parse_reply(reply.text, config, reply.logprobs, ask=ask, view=view)
     if isinstance(outcome, Abstention) and reply.truncated:
         return Abstention("truncated")
     return outcome
-
-
-def _storable(text: str) -> str:
-    return UNSTORABLE.sub("\ufffd", text)
-
-
-def _storable_outcome(outcome: ParsedVerdict | Abstention) -> ParsedVerdict | Abstention:
-    if isinstance(outcome, Abstention):
-        return Abstention(outcome.reason, _storable(outcome.detail))
-    return ParsedVerdict(
-        outcome.position, outcome.p_first, outcome.strength, _storable(outcome.reason), outcome.attention
-    )

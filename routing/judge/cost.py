@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
 from decimal import ROUND_UP, Decimal
-from random import Random
 
+from routing.judge.asking import Ask
 from routing.judge.backends import Usage
 from routing.judge.config import JudgeConfig, Order
-from routing.judge.prompts import TEMPLATE_VERSION, build_prompt, canonical_prompt
+from routing.judge.prompts import TEMPLATE_VERSION
 
 MONEY_STEP = Decimal("0.00000001")
 MILLION = Decimal(1_000_000)
@@ -33,14 +32,6 @@ def worst_case_cost(config: JudgeConfig, sent_bytes: int) -> Decimal:
     return token_cost(config, most_prompt_tokens(sent_bytes), config.max_tokens)
 
 
-def pair_reservation(
-    config: JudgeConfig, prompt: str | Sequence[Mapping[str, str]], a: str, b: str, orders: Sequence[Order]
-) -> Decimal:
-    """The most that judging one pair in these orders, with every sample, can cost."""
-    sent = build_prompt(config, prompt, a, b, "ab", Random(0)).sent_bytes
-    return worst_case_cost(config, sent) * len(orders) * config.samples
-
-
 def actual_cost(config: JudgeConfig, usage: Usage | None, sent_bytes: int) -> tuple[Decimal, bool]:
     """(money, whether it was measured). Missing or impossible usage is charged at the worst case, unmeasured."""
     bound = most_prompt_tokens(sent_bytes)
@@ -49,16 +40,10 @@ def actual_cost(config: JudgeConfig, usage: Usage | None, sent_bytes: int) -> tu
     return token_cost(config, usage.prompt_tokens, usage.completion_tokens), True
 
 
-def instance_hash(prompt: str | Sequence[Mapping[str, str]], a: str, b: str) -> str:
-    """SHA-256 (hex) over the prompt and both completions, each length-prefixed so that no two triples collide."""
-    digest = hashlib.sha256()
-    for part in (canonical_prompt(prompt), a, b):
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.hexdigest()
-
-
-def cache_key(config: JudgeConfig, content_hash: str, order: Order, sample: int = 0) -> str:
-    """SHA-256 (hex) over model, prompt version, template version, instance content, order and sample number."""
-    parts = (config.model, config.prompt_version, TEMPLATE_VERSION, content_hash, order, str(sample))
-    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+def cache_key(
+    config: JudgeConfig, ask: Ask, content_hash: str, order: Order, sample: int = 0, part: int | None = None
+) -> str:
+    """SHA-256 (hex) over model, prompt version, template version, what is asked, instance content, order, sample number
+    and the one completion that the call shows, if it shows one."""
+    parts = (config.model, config.prompt_version, TEMPLATE_VERSION, ask.version(), content_hash, order, str(sample))
+    return hashlib.sha256("\x1f".join((*parts, str(part))).encode("utf-8", "surrogatepass")).hexdigest()

@@ -6,59 +6,25 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from routing.judge.config import JudgeConfig, Order
-from routing.judge.prompts import HIGHEST_RATING, LOWEST_RATING
-
-Position = Literal["first", "second", "tie"]
-AbstentionReason = Literal[
-    "empty", "refusal", "truncated", "not_json", "wrong_schema", "timeout", "connection", "status", "redirect",
-    "too_large", "bad_reply", "refused_address", "circuit_open",
-]  # fmt: skip
+from routing.judge.asking import PAIR_ASK, Ask, View
+from routing.judge.config import PAIR_SHAPES, JudgeConfig
+from routing.judge.outcome import MOST_REASON_CHARS, Abstention, ParsedVerdict, Position, TokenLogprob, storable
+from routing.judge.reading import read_said
+from routing.judge.said import Said
 
 POSITIONS: tuple[Position, ...] = ("first", "second", "tie")
-MOST_REASON_CHARS = 4000
 MOST_NESTING = 8
-RATING_SCALE = 2.0
 LEAST_ATTENTION = 0.5
 FENCED_JSON = re.compile(r"\A\s*```(?:json)?\s*\n(.*)\n```\s*\Z", re.DOTALL)
 VERDICT_VALUE = re.compile(r'"verdict"\s*:\s*"')
+A_PAIR = View(("", ""), (0, 1))
 
 
-@dataclass(frozen=True)
-class Abstention:
-    """No verdict, and why. `detail` is for the log: bounded, never a secret."""
-
-    reason: AbstentionReason
-    detail: str = ""
-
-
-@dataclass(frozen=True)
-class TokenLogprob:
-    """One token of a reply, with the log-probabilities of the likeliest tokens at its place (itself included)."""
-
-    token: str
-    top: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class ParsedVerdict:
-    """A verdict by position. `p_first` = P(first preferred); `attention` = probability mass on valid options."""
-
-    position: Position
-    p_first: float
-    strength: float
-    reason: str
-    attention: float | None = None
-
-    def p_a(self, order: Order) -> float:
-        """P(completion a preferred), given which one was shown first."""
-        return self.p_first if order == "ab" else 1.0 - self.p_first
-
-
-def parse_reply(text: str, config: JudgeConfig, logprobs: Sequence[TokenLogprob] = ()) -> ParsedVerdict | Abstention:
+def parse_reply(
+    text: str, config: JudgeConfig, logprobs: Sequence[TokenLogprob] = (), *, ask: Ask = PAIR_ASK, view: View = A_PAIR
+) -> ParsedVerdict | Abstention:
     """Read one reply strictly: exactly one JSON object with exactly the fields of the schema, duplicates refused.
 
     A ```json fence around the whole object is allowed, as endpoints without constrained output add it. Where log-probs
@@ -70,10 +36,13 @@ def parse_reply(text: str, config: JudgeConfig, logprobs: Sequence[TokenLogprob]
     try:
         value = json.loads(fenced[1] if fenced else text, object_pairs_hook=_unique_pairs, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        return Abstention("not_json", str(error)[:200])
+        return Abstention("not_json", storable(str(error))[:200])
     if not isinstance(value, dict) or _depth(value) > MOST_NESTING:
         return Abstention("wrong_schema", "The reply is not one flat object.")
-    return _parse_rating(value) if config.shape == "rating" else _parse_pairwise(value, text, config, logprobs)
+    value = _storable(value)
+    if config.shape in PAIR_SHAPES:
+        return _parse_decision(value, text, config, logprobs, view)
+    return read_said(value, config, ask, view)
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -81,6 +50,14 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("A field is given twice.")
     return found
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {storable(name): _storable(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    return storable(value) if isinstance(value, str) else value
 
 
 def _no_constant(name: str) -> Any:
@@ -95,11 +72,14 @@ def _depth(value: Any) -> int:
     return 0
 
 
-def _parse_pairwise(
-    value: dict[str, Any], text: str, config: JudgeConfig, logprobs: Sequence[TokenLogprob]
+def _parse_decision(
+    value: dict[str, Any], text: str, config: JudgeConfig, logprobs: Sequence[TokenLogprob], view: View
 ) -> ParsedVerdict | Abstention:
-    if set(value) != {"reason", "verdict", "strength"} or not isinstance(value["reason"], str):
-        return Abstention("wrong_schema", "Expected exactly reason, verdict and strength.")
+    """A reply of one of the shapes that decide between the first and the second completion."""
+    beside = _beside(value, config, view)
+    if isinstance(beside, Abstention):
+        return beside
+    reason, said = beside
     verdict, strength = value["verdict"], value["strength"]
     allowed = POSITIONS if config.allow_ties else POSITIONS[:2]
     if verdict not in allowed or strength not in ("slightly", "clearly"):
@@ -111,7 +91,26 @@ def _parse_pairwise(
     if p_tokens is not None and attention is not None and attention >= LEAST_ATTENTION:
         p_first = p_tokens
     steps = 2.0 if strength == "clearly" else 1.0
-    return ParsedVerdict(verdict, p_first, side * steps, value["reason"][:MOST_REASON_CHARS], attention)
+    return ParsedVerdict(verdict, p_first, side * steps, reason[:MOST_REASON_CHARS], attention, said)
+
+
+def _beside(value: dict[str, Any], config: JudgeConfig, view: View) -> tuple[str, Said] | Abstention:
+    """The reason of a decision and what else its shape asks for, when it has exactly the fields of that shape."""
+    texts = ("own_answer", "critique_first", "critique_second") if config.shape == "self-reference" else ("reason",)
+    extra = {"principles"} if config.shape == "principles" else set()
+    if set(value) != {*texts, *extra, "verdict", "strength"} or not all(isinstance(value[name], str) for name in texts):
+        return Abstention("wrong_schema", f"Expected exactly {', '.join([*texts, *sorted(extra)])}, verdict, strength.")
+    if config.shape == "self-reference":
+        words = f"First: {value['critique_first']}\n\nSecond: {value['critique_second']}"
+        return words, Said(own_answer=value["own_answer"][:MOST_REASON_CHARS])
+    if config.shape != "principles":
+        return value["reason"], Said()
+    kept, count = value["principles"], min(config.principles_drawn, len(config.principles))
+    names = {f"principle_{number}" for number in range(1, count + 1)}
+    if not isinstance(kept, dict) or set(kept) != names or any(one not in POSITIONS for one in kept.values()):
+        return Abstention("wrong_schema", "Expected one of the options for each principle.")
+    letters = {"first": "ab"[view.places[0]], "second": "ab"[view.places[1]], "tie": "tie"}
+    return value["reason"], Said(principles={name: letters[side] for name, side in kept.items()})
 
 
 def _option_mass(
@@ -148,20 +147,3 @@ def _option_of(token: str, allowed: Sequence[Position]) -> Position | None:
     if not bare:
         return None
     return next((option for option in allowed if option.startswith(bare)), None)
-
-
-def _parse_rating(value: dict[str, Any]) -> ParsedVerdict | Abstention:
-    if set(value) != {"reason", "first", "second"} or not isinstance(value["reason"], str):
-        return Abstention("wrong_schema", "Expected exactly reason, first and second.")
-    first, second = value["first"], value["second"]
-    if not (_is_rating(first) and _is_rating(second)):
-        return Abstention("wrong_schema", "A rating is not a whole number on the scale.")
-    gap = first - second
-    position: Position = "tie" if gap == 0 else "first" if gap > 0 else "second"
-    p_first = 1.0 / (1.0 + math.exp(-gap / RATING_SCALE))
-    strength = math.copysign(2.0 if abs(gap) >= 3 else 1.0, gap) if gap else 0.0
-    return ParsedVerdict(position, p_first, strength, value["reason"][:MOST_REASON_CHARS])
-
-
-def _is_rating(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and LOWEST_RATING <= value <= HIGHEST_RATING

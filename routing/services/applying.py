@@ -25,7 +25,7 @@ from feedback.services import budget, queue
 
 from ..models import Arm, Course, Judge, PlanState, RoutingDecision, RoutingPlan
 from . import mixes, requests, rounds
-from .calls import Pair, most_for_pair
+from .asking import worst_cases
 from .judging import PILOT, start_judging
 
 
@@ -110,11 +110,8 @@ def _worst_cases(plan: RoutingPlan, instance_ids: Iterable[int]) -> dict[int, in
     worst = dict.fromkeys(instance_ids, 0)
     if judge is None:
         return worst
-    config = judge.parsed
     for batch in requests.batches(worst):
-        for instance in Instance.objects.filter(pk__in=batch):
-            pair = Pair.of(instance)
-            worst[instance.pk] = most_for_pair(config, pair) if pair else 0
+        worst |= worst_cases(judge, plan.task, Instance.objects.filter(pk__in=batch))
     return worst
 
 

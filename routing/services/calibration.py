@@ -158,7 +158,7 @@ def _abstained(judge: Judge | None) -> float | None:
     if judge is None:
         return None
     told = Verdict.objects.filter(judge=judge, unreached=False)
-    counts = told.aggregate(all=Count("pk"), none=Count("pk", filter=Q(p_a=None)))
+    counts = told.aggregate(all=Count("pk"), none=Count("pk", filter=Q(annotation=None)))
     return counts["none"] / counts["all"] if counts["all"] else None
 
 

@@ -6,88 +6,49 @@ instance, so it may be asked again. Every other reply outside the schema is the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from random import Random
 
 from django.db.models import Q, Sum
 from django.utils import timezone
 
-from feedback.content import text_of
 from feedback.exceptions import BudgetExhausted
 from feedback.models import AnnotationRequest, Instance, Job, RequestState, Source, Task
 from feedback.models.jobs import ENDED
 from feedback.services import budget
+from routing.judge.asking import Material
 from routing.judge.calling import CallResult
-from routing.judge.config import JudgeConfig, Order, orders_for
-from routing.judge.cost import cache_key, instance_hash, worst_case_cost
-from routing.judge.parsing import Abstention, ParsedVerdict, Position
-from routing.judge.prompts import build_prompt
+from routing.judge.config import JudgeConfig, Order
+from routing.judge.outcome import Abstention, ParsedVerdict, Position
+from routing.judge.said import Said
 
 from ..models import MOST_RAW, CallState, Judge, JudgeCall
+from .asking import Asking
 from .judges import micros
 
 UNREACHED = frozenset({"timeout", "connection", "status", "redirect", "refused_address", "circuit_open", "cancelled"})
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The texts of an instance as a judge is shown them."""
-
-    prompt: tuple[dict[str, str], ...]
-    a: str
-    b: str
-
-    @classmethod
-    def of(cls, instance: Instance) -> Pair | None:
-        """The pair of a two-completion instance; ``None`` for any other."""
-        texts = instance.completion_texts()
-        if len(texts) != 2 or not instance.prompt:
-            return None
-        prompt = tuple({"role": str(m["role"]), "content": text_of(m["content"])} for m in instance.prompt)
-        return cls(prompt, texts[0], texts[1])
-
-    def content(self) -> str:
-        return instance_hash(self.prompt, self.a, self.b)
-
-
 @dataclass
 class Question:
-    """One instance being put to the judge: the calls to make, those already answered, and what came back."""
+    """One instance being put to the judge: the calls to make, those already answered, and what came back.
+
+    ``keeps`` says that the request's money is for more than these calls (a panel's), so that the rest stays held.
+    """
 
     instance: Instance
-    pair: Pair
+    material: Material
     request: AnnotationRequest | None
     answered: list[JudgeCall] = field(default_factory=list)
     calls: list[JudgeCall] = field(default_factory=list)
     results: dict[int, CallResult] = field(default_factory=dict)
+    keeps: bool = False
 
     @property
     def complete(self) -> bool:
         return len(self.results) == len(self.calls)
-
-
-def worst_case_micros(config: JudgeConfig, pair: Pair) -> int:
-    """The most that one call about this pair can cost."""
-    sent = build_prompt(config, pair.prompt, pair.a, pair.b, "ab", Random(0)).sent_bytes
-    return micros(worst_case_cost(config, sent))
-
-
-def most_for_pair(config: JudgeConfig, pair: Pair) -> int:
-    """The most that a verdict on this pair can cost, all orders and samples."""
-    orders = orders_for(config, pair.content())
-    return worst_case_micros(config, pair) * len(orders) * config.samples
-
-
-def wanted_calls(config: JudgeConfig, pair: Pair) -> dict[str, tuple[Order, int]]:
-    """Cache key → (order, sample) of every call that a verdict needs."""
-    content = pair.content()
-    return {
-        cache_key(config, content, order, sample): (order, sample)
-        for order in orders_for(config, content)
-        for sample in range(config.samples)
-    }
 
 
 def lock(judge: Judge, task: Task) -> None:
@@ -96,13 +57,13 @@ def lock(judge: Judge, task: Task) -> None:
     budget.lock(task)
 
 
-def reserve_calls(judge: Judge, task: Task, question: Question, job: Job) -> bool:
+def reserve_calls(asking: Asking, task: Task, question: Question, job: Job) -> bool:
     """Write the calls that are missing, with their money reserved. False when another job has one in flight.
 
     Call it in a transaction after :func:`lock`. Raises BudgetExhausted; then nothing was written.
     """
-    config = judge.parsed
-    wanted = wanted_calls(config, question.pair)
+    judge = asking.judge
+    wanted = asking.wanted(question.material)
     known = JudgeCall.objects.filter(
         judge=judge, cache_key__in=wanted, state__in=[CallState.RESERVED, CallState.SETTLED]
     )
@@ -110,9 +71,9 @@ def reserve_calls(judge: Judge, task: Task, question: Question, job: Job) -> boo
     if any(call.state == CallState.RESERVED for call in rows.values()):
         return False
     missing = {key: call for key, call in wanted.items() if key not in rows}
-    each = worst_case_micros(config, question.pair) if missing else 0
-    _check_judge_cap(judge, config, each * len(missing))
-    _move_money(task, question.request, each * len(missing))
+    each = asking.worst_case_micros(question.material) if missing else 0
+    _check_judge_cap(judge, asking.config, each * len(missing))
+    _move_money(task, question, each * len(missing))
     question.answered = list(rows.values())
     question.calls = [
         JudgeCall.objects.create(
@@ -122,10 +83,11 @@ def reserve_calls(judge: Judge, task: Task, question: Question, job: Job) -> boo
             fence=job.fence,
             order=order,
             sample=sample,
+            part=part,
             cache_key=key,
             reserved_micros=each,
         )
-        for key, (order, sample) in missing.items()
+        for key, (order, sample, part) in missing.items()
     ]
     return True
 
@@ -140,15 +102,16 @@ def _check_judge_cap(judge: Judge, config: JudgeConfig, needed: int) -> None:
         raise BudgetExhausted("The judge's own cap does not cover another call.")
 
 
-def _move_money(task: Task, request: AnnotationRequest | None, needed: int) -> None:
-    """Reserve ``needed``, first from what a plan's request already holds."""
+def _move_money(task: Task, question: Question, needed: int) -> None:
+    """Reserve ``needed``, first from what a plan's request already holds; what is over goes back unless it is kept."""
+    request = question.request
     held = request.price_micros if request else 0
     if needed > held:
         budget.reserve(task, needed - held)
-    elif held > needed:
+    elif held > needed and not question.keeps:
         budget.release(task, held - needed)
     if request and held:
-        request.price_micros = 0
+        request.price_micros = max(held - needed, 0) if question.keeps else 0
         request.save(update_fields=["price_micros"])
 
 
@@ -183,6 +146,8 @@ def _fill(call: JudgeCall, result: CallResult, secret: str) -> None:
     if isinstance(result.outcome, ParsedVerdict):
         call.rationale = _without(secret, result.outcome.reason)[:4000]
         call.attention = result.outcome.attention
+        said = _without(secret, result.outcome.said.model_dump_json(exclude_defaults=True))
+        call.said = json.loads(said)
     call.p_a, call.strength_a = result.p_a, result.strength_a
     if result.usage:
         call.tokens_in = min(result.usage.prompt_tokens, 2**31 - 1)
@@ -200,7 +165,7 @@ def _without(secret: str, text: str) -> str:
 def _store_end(call: JudgeCall) -> bool:
     call.ended_at = timezone.now()
     fields = (
-        "state", "raw", "parse_status", "error", "rationale", "attention", "p_a", "strength_a", "tokens_in",
+        "state", "raw", "parse_status", "error", "rationale", "attention", "said", "p_a", "strength_a", "tokens_in",
         "tokens_out", "cost_micros", "cost_measured", "latency_ms", "tries", "ended_at",
     )  # fmt: skip
     in_flight = JudgeCall.objects.filter(pk=call.pk, state=CallState.RESERVED)
@@ -216,10 +181,8 @@ def _result_of(call: JudgeCall, instance: Instance) -> CallResult:
     """A stored call as the result it was. Its cost counts only for the instance that paid it."""
     order: Order = "ab" if call.order == "ab" else "ba"
     outcome: ParsedVerdict | Abstention = Abstention(call.parse_status, call.error)  # type: ignore[arg-type]
-    if call.p_a is not None and call.strength_a is not None:
-        sign = 1.0 if order == "ab" else -1.0
-        p_first = call.p_a if order == "ab" else 1.0 - call.p_a
-        outcome = ParsedVerdict(_position(p_first), p_first, sign * call.strength_a, call.rationale, call.attention)
+    if call.parse_status == "ok":
+        outcome = _verdict_of(call, order)
     own = call.instance_id == instance.pk
     return CallResult(
         order=order,
@@ -233,7 +196,16 @@ def _result_of(call: JudgeCall, instance: Instance) -> CallResult:
         tries=call.tries,
         transient=False,
         cache_key=call.cache_key,
+        part=call.part,
     )
+
+
+def _verdict_of(call: JudgeCall, order: Order) -> ParsedVerdict:
+    said, sign = Said.model_validate(call.said), 1.0 if order == "ab" else -1.0
+    if call.p_a is None or call.strength_a is None:
+        return ParsedVerdict(None, None, 0.0, call.rationale, call.attention, said)
+    p_first = call.p_a if order == "ab" else 1.0 - call.p_a
+    return ParsedVerdict(_position(p_first), p_first, sign * call.strength_a, call.rationale, call.attention, said)
 
 
 def _position(p_first: float) -> Position:

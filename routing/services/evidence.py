@@ -158,7 +158,7 @@ def _judge_columns(
             p_a[place[pk]], consistent[place[pk]], judged[place[pk]] = said.p_a, said.consistent, True
     if not Judge.objects.filter(annotator=judge).exists():
         return p_a, consistent, np.ones(len(place), dtype=bool)
-    abstained = Verdict.objects.filter(judge__annotator=judge, instance__task=task, p_a=None, unreached=False)
+    abstained = Verdict.objects.filter(judge__annotator=judge, instance__task=task, annotation=None, unreached=False)
     judged[[place[pk] for pk in abstained.values_list("instance_id", flat=True) if pk in place]] = True
     return p_a, consistent, judged
 

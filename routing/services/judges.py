@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import ROUND_UP, Decimal
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -53,6 +54,19 @@ def _sentences(error: ValidationError) -> dict[str, str]:
     }
 
 
+def _check_members(project: Project, parsed: JudgeConfig) -> None:
+    """A panel's members are judges of the same project that are in use, and no panels."""
+    found = {}
+    for name in parsed.members:
+        try:
+            found[name] = Judge.objects.current().filter(project=project, public_id=UUID(name)).first()
+        except ValueError:
+            found[name] = None
+    if any(member is None or member.backend == "panel" for member in found.values()):
+        words = "Choose members among this project's judges that are in use; a panel cannot be a member."
+        raise InvalidInput("The judge is not configured right.", errors={"members": words})
+
+
 def _check_endpoint(base_url: str) -> None:
     try:
         check_url(base_url, egress_policy())
@@ -78,6 +92,7 @@ def create_judge(
     """Configure a judge. Raises InvalidInput, Conflict when the name is taken."""
     check_key_variable(api_key_env)
     parsed = checked_config(name.strip(), 1, config)
+    _check_members(project, parsed)
     if Judge.objects.filter(project=project, name=parsed.name).exists():
         raise Conflict(f"This project already has a judge named {parsed.name!r}.")
     with transaction.atomic():
@@ -116,6 +131,7 @@ def edit_judge(judge: Judge, config: Mapping[str, Any], *, actor: User | None, a
     variable = judge.api_key_env if api_key_env is None else api_key_env
     check_key_variable(variable)
     before, parsed = judge.parsed, checked_config(judge.name, judge.version, config)
+    _check_members(judge.project, parsed)
     with transaction.atomic():
         if not Judge.objects.select_for_update(no_key=True).filter(pk=judge.pk, retired_at=None).exists():
             raise WrongState("This version of the judge was replaced; edit the newest one.")
@@ -131,7 +147,7 @@ def edit_judge(judge: Judge, config: Mapping[str, Any], *, actor: User | None, a
 
 
 def _answers_alike(before: JudgeConfig, after: JudgeConfig) -> bool:
-    reading = ("swap", "tie_band", "samples")
+    reading = ("swap", "tie_band", "samples", "least_agreement")
     same_reading = all(getattr(before, field) == getattr(after, field) for field in reading)
     return same_reading and before.prompt_version == after.prompt_version
 

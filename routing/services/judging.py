@@ -20,13 +20,16 @@ from feedback.exceptions import BudgetExhausted, Conflict, FeedbackError, Invali
 from feedback.models import Annotation, AuditEvent, Instance, Job, JobKind, RequestState, Source, Task, User
 from feedback.services import budget, jobs
 from feedback.services.jobs import JobContext
-from routing.judge.calling import CallResult, judge_pair
+from routing.judge.asking import Material
+from routing.judge.calling import CallResult
+from routing.judge.calling import judge as ask_judge
 from routing.judge.config import Order
 from routing.judge.verdict import combine_calls
 
 from ..models import Judge, JudgeCall, RoutingPlan, Verdict
-from . import calls, verdicts
-from .calls import Pair, Question
+from . import calls, panels, verdicts
+from .asking import Asking, askings, worst_cases
+from .calls import Question
 from .judges import api_key_of, backend_for
 
 WORKERS = 8
@@ -60,10 +63,9 @@ def start_judging(
     Raises InvalidInput for a scope that makes no sense, WrongState for a retired judge, Conflict while one runs.
     """
     params = {"task": task.pk, "judge": judge.pk, "scope": _checked_scope(task, judge, scope)}
-    if task.preference_question is None:
-        raise InvalidInput("This task asks no preference question, so there is nothing for a judge to answer.")
     if judge.retired_at is not None or judge.project_id != task.project_id:
         raise WrongState("This judge is out of use; run its newest version.")
+    askings(judge, task)
     repeated = _repeated(task, idempotency_key)
     if repeated:
         return repeated
@@ -126,9 +128,7 @@ def in_scope(task: Task, judge: Judge, scope: dict[str, Any]) -> QuerySet[Instan
 
 def estimate_micros(task: Task, judge: Judge, count: int, *, sample: int = 50) -> int:
     """The most that judging ``count`` more instances can cost, from the mean worst case of a few of them."""
-    config = judge.parsed
-    pairs = [Pair.of(instance) for instance in unjudged(task, judge)[:sample]]
-    costs = [calls.most_for_pair(config, pair) for pair in pairs if pair]
+    costs = [cost for cost in worst_cases(judge, task, unjudged(task, judge)[:sample]).values() if cost]
     return -(-sum(costs) * count // len(costs)) if costs else 0
 
 
@@ -141,16 +141,33 @@ def run_judging(context: JobContext) -> dict[str, Any]:
         budget.lock(task)
         lost = calls.end_lost_calls(task, context.job)
         verdicts.close_answered(task, judge)
-    pool = in_scope(task, judge, context.params["scope"]).values_list("pk", flat=True)
-    return Judging(context, task, judge, list(pool)).work() | {"lost_calls": lost}
+    pool = list(in_scope(task, judge, context.params["scope"]).values_list("pk", flat=True))
+    work = panels.run_panel if judge.parsed.members else run_alone
+    return work(context, task, judge, pool) | {"lost_calls": lost}
+
+
+def run_alone(context: JobContext, task: Task, judge: Judge, pool: Sequence[int]) -> dict[str, Any]:
+    return Judging(context, task, judge, pool).work()
 
 
 class Judging:
-    """One run of the job: the instances still to ask, those in flight, and the tally."""
+    """One run of the job: the instances still to ask, those in flight, and the tally.
 
-    def __init__(self, context: JobContext, task: Task, judge: Judge, instance_ids: Sequence[int]) -> None:
-        self.context, self.task, self.judge = context, task, judge
-        self.config, self.backend, self.secret = judge.parsed, backend_for(judge), api_key_of(judge)
+    A member of a ``panel`` spends what the requests to the panel hold, and ends none of them.
+    """
+
+    def __init__(
+        self,
+        context: JobContext,
+        task: Task,
+        judge: Judge,
+        instance_ids: Sequence[int],
+        *,
+        panel: Judge | None = None,
+    ) -> None:
+        self.context, self.task, self.judge, self.panel = context, task, judge, panel
+        self.asking = Asking.of(judge, task)
+        self.backend, self.secret = backend_for(judge), api_key_of(judge)
         self.waiting = deque(instance_ids)
         self.total = len(instance_ids)
         self.in_flight: dict[Future[CallResult], tuple[Question, JudgeCall]] = {}
@@ -179,7 +196,7 @@ class Judging:
         batch = [self.waiting.popleft() for _ in range(min(room, len(self.waiting)))]
         for question in self._reserved(batch):
             for call in question.calls:
-                self.in_flight[self.pool.submit(self._call, question.pair, call)] = (question, call)
+                self.in_flight[self.pool.submit(self._call, question.material, call)] = (question, call)
             if not question.calls:
                 self._finish([question])
 
@@ -190,15 +207,15 @@ class Judging:
         with transaction.atomic():
             self.context.hold()
             calls.lock(self.judge, self.task)
-            requests = calls.open_request(self.judge, batch)
+            requests = calls.open_request(self.panel or self.judge, batch)
             for place, pk in enumerate(batch):
-                pair = Pair.of(instances[pk])
-                if pair is None:
+                material = self.asking.material(instances[pk])
+                if material is None:
                     self.tally["skipped"] += 1
                     continue
-                question = Question(instances[pk], pair, requests.get(pk))
+                question = Question(instances[pk], material, requests.get(pk), keeps=self.panel is not None)
                 try:
-                    ours = calls.reserve_calls(self.judge, self.task, question, self.context.job)
+                    ours = calls.reserve_calls(self.asking, self.task, question, self.context.job)
                 except BudgetExhausted as error:
                     self.stopped = error.message
                     self.waiting.extendleft(reversed(batch[place:]))
@@ -216,10 +233,12 @@ class Judging:
         else:
             self.tally["skipped"] += 1
 
-    def _call(self, pair: Pair, call: JudgeCall) -> CallResult:
+    def _call(self, material: Material, call: JudgeCall) -> CallResult:
         order: Order = "ab" if call.order == "ab" else "ba"
-        return judge_pair(
-            self.config, self.backend, pair.prompt, pair.a, pair.b, order, random.SystemRandom(), sample=call.sample
+        nonces = random.SystemRandom()
+        asking = self.asking
+        return ask_judge(
+            asking.config, asking.ask, self.backend, material, order, nonces, sample=call.sample, part=call.part
         )
 
     def _collect(self, timeout: float = 1.0) -> None:
@@ -246,13 +265,15 @@ class Judging:
 
     def _store(self, question: Question) -> verdicts.HandedOver | None:
         self.tally["spent_micros"] += calls.settle_calls(self.judge, self.task, question, self.secret)
-        verdict = combine_calls(calls.results_of(question), self.config)
-        row = verdicts.store(self.task, self.judge, question, verdict)
-        outcome = "unreached" if row.unreached else "abstained" if row.p_a is None else "judged"
+        verdict = combine_calls(calls.results_of(question), self.asking.config, self.asking.ask)
+        row = verdicts.store(self.task, self.asking, question, verdict)
+        outcome = "unreached" if row.unreached else "abstained" if row.annotation is None else "judged"
         self.tally[outcome] += 1
         self.unreached_in_a_row = self.unreached_in_a_row + 1 if row.unreached else 0
         if row.unreached:
             self.last_error = next((call.error for call in question.calls if call.error), "")
+        if self.panel:
+            return None
         handed_over = verdicts.answer_request(self.task, question, row)
         self.tally["to_people"] += handed_over is not None
         return handed_over

@@ -192,7 +192,9 @@ def judge_price_micros(task: Task, annotator: Annotator | None, params: Mapping[
     judge = Judge.objects.filter(annotator=annotator).first() if annotator else None
     if judge is None:
         return int(params.get("judge_price_micros", 0))
-    seen = Verdict.objects.filter(judge=judge, p_a__isnull=False).aggregate(mean=Avg("cost_micros"), count=Count("pk"))
+    seen = Verdict.objects.filter(judge=judge, annotation__isnull=False).aggregate(
+        mean=Avg("cost_micros"), count=Count("pk")
+    )
     if seen["count"] >= LEAST_VERDICTS:
         return math.ceil(float(seen["mean"]))
     return estimate_micros(task, judge, 1)

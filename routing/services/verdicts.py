@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,18 +23,27 @@ from feedback.models import (
     Source,
     Task,
 )
-from feedback.questions import TIE, PreferenceQuestion, value_of_strength
 from feedback.services import budget, queue
+from routing.judge.answering import answers_of, preference_value
 from routing.judge.calling import CallResult
 from routing.judge.verdict import Verdict as Reading
 
 from ..models import Judge, RoutingDecision, Verdict
+from .asking import Asking
 from .calls import UNREACHED, Question, results_of
 from .judges import micros
 from .requests import ask_people
 
 MOST_TRIES = 2
 """Runs after which an instance that the endpoint never answers goes to a person."""
+
+
+@dataclass(frozen=True)
+class PanelCost:
+    """The share of a panel's members on its side, and what all of them cost for one instance."""
+
+    agreement: float | None
+    micros: int
 
 
 @dataclass(frozen=True)
@@ -46,80 +54,74 @@ class HandedOver:
     origin: str
 
 
-def preference_value(p_a: float, strength: float, tie: bool, steps: int) -> str:
-    """A judge's verdict on the scale of a question with ``steps`` steps.
-
-    The side is that of ``p_a``; of ``h = steps // 2`` steps on a side it takes ⌊|strength| / 2 · h⌋, at least one:
-    "clearly" in one order and "slightly" in the other is not clear.
-    """
-    if tie or p_a == 0.5:
-        return TIE
-    half = steps // 2
-    level = min(max(math.floor(abs(strength) / 2.0 * half + 1e-9), 1), half)
-    return value_of_strength(-level if p_a > 0.5 else level, steps)
-
-
-def store(task: Task, judge: Judge, question: Question, reading: Reading) -> Verdict:
+def store(
+    task: Task, asking: Asking, question: Question, reading: Reading, *, panel: PanelCost | None = None
+) -> Verdict:
     """Write the verdict and, unless the judge abstained, its annotation. Call it in the transaction that settles."""
-    unreached = reading.p_a is None and any(reason in UNREACHED for reason in reading.abstentions)
+    instance = question.instance
+    answers = answers_of(asking.ask, reading, len(instance.completions))
+    unreached = not answers and any(reason in UNREACHED for reason in reading.abstentions)
     fields: dict[str, Any] = {
-        "p_a": reading.p_a,
+        "p_a": None if unreached else reading.p_a,
         "p_ab": reading.p_ab,
         "p_ba": reading.p_ba,
         "strength": reading.strength,
         "tie": reading.tie,
         "order_consistent": reading.order_consistent,
-        "needs_person": reading.needs_person,
+        "self_consistency": reading.self_consistency,
+        "panel_agreement": panel.agreement if panel else None,
+        "attention": reading.attention,
+        "said": reading.said.model_dump(mode="json", exclude_defaults=True) if reading.said else {},
+        "needs_person": reading.needs_person or not answers,
         "unreached": unreached,
         "abstentions": list(reading.abstentions),
         "rationale": reading.rationale[:4000],
     }
+    cost = panel.micros if panel else micros(reading.cost)
     row, made = Verdict.objects.get_or_create(
-        judge=judge, instance=question.instance, defaults={**fields, "cost_micros": micros(reading.cost)}
+        judge=asking.judge, instance=instance, defaults={**fields, "cost_micros": cost}
     )
     if not made:
         Verdict.objects.filter(pk=row.pk).update(
-            **fields, attempts=F("attempts") + 1, cost_micros=F("cost_micros") + micros(reading.cost)
+            **fields, attempts=F("attempts") + 1, cost_micros=F("cost_micros") + cost
         )
         row.refresh_from_db()
-    if reading.p_a is not None:
-        row.annotation = _annotate(task, judge, question, reading, row.cost_micros)
+    if answers:
+        row.annotation = Annotation.objects.create(
+            task=task,
+            instance=instance,
+            annotator_id=asking.judge.annotator_id,
+            source=Source.JUDGE,
+            answers=queue.checked(task.parsed_questions, instance, answers, partial=True),
+            details=_details(asking, row, results_of(question)),
+            questions_version=task.questions_version,
+            price_micros=0 if panel else row.cost_micros,
+        )
         row.save(update_fields=["annotation"])
     return row
 
 
-def _annotate(task: Task, judge: Judge, question: Question, reading: Reading, cost: int) -> Annotation:
-    instance = question.instance
-    asked = task.preference_question
-    assert isinstance(asked, PreferenceQuestion)
-    assert reading.p_a is not None
-    value = preference_value(reading.p_a, reading.strength, reading.tie, asked.steps)
-    return Annotation.objects.create(
-        task=task,
-        instance=instance,
-        annotator_id=judge.annotator_id,
-        source=Source.JUDGE,
-        answers=queue.checked(task.parsed_questions, instance, {asked.name: {"value": value}}, partial=True),
-        details=_details(judge, reading, results_of(question), asked.steps),
-        questions_version=task.questions_version,
-        price_micros=cost,
-    )
-
-
-def _details(judge: Judge, reading: Reading, results: Sequence[CallResult], steps: int) -> dict[str, Any]:
+def _details(asking: Asking, row: Verdict, results: Sequence[CallResult]) -> dict[str, Any]:
     """What a judge's annotation carries beside its value. ``orders`` name A and B as stored, not as shown."""
-    orders = {
-        order: preference_value(p, _strength_in(order, results), False, steps)
-        for order, p in (("ab", reading.p_ab), ("ba", reading.p_ba))
-        if p is not None
-    }
-    return {
-        "judge": str(judge.public_id),
-        "p_a": reading.p_a,
-        "orders": orders,
-        "order_consistent": reading.order_consistent,
-        "rationale": reading.rationale[:4000],
-    }
+    details: dict[str, Any] = {"judge": str(asking.judge.public_id), "rationale": row.rationale}
+    if row.order_consistent is not None or row.p_a is not None:
+        details["order_consistent"] = row.order_consistent
+    if asking.ask.preference and row.p_a is not None:
+        steps = asking.ask.preference.steps
+        orders = {
+            order: preference_value(p, _strength_in(order, results), False, steps)
+            for order, p in (("ab", row.p_ab), ("ba", row.p_ba))
+            if p is not None
+        }
+        details |= {"p_a": row.p_a, "orders": orders}
+    for name in ("self_consistency", "panel_agreement", "attention"):
+        if getattr(row, name) is not None:
+            details[name] = getattr(row, name)
+    if rationales := row.said.get("rationales"):
+        details["rationales"] = rationales
+    if own_answer := row.said.get("own_answer"):
+        details["own_answer"] = own_answer
+    return details
 
 
 def _strength_in(order: str, results: Sequence[CallResult]) -> float:
@@ -138,7 +140,7 @@ def answer_request(task: Task, question: Question, row: Verdict) -> HandedOver |
     request.refresh_from_db(fields=["state"])
     if request.state != RequestState.OPEN:  # a later plan took it back while the judge was asked
         return None
-    abstained = row.p_a is None
+    abstained = row.annotation is None
     request.state = RequestState.ABSTAINED if abstained else RequestState.DONE
     request.received, request.ended_at = int(not abstained), timezone.now()
     request.price_micros = row.cost_micros

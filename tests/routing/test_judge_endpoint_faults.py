@@ -11,10 +11,10 @@ import pytest
 from feedback.egress import EgressPolicy
 from routing.judge.backends.circuit import CircuitBreaker
 from routing.judge.backends.openai import OpenAIBackend
-from routing.judge.calling import CallResult, judge_pair
+from routing.judge.calling import CallResult
 from routing.judge.config import JudgeConfig
-from routing.judge.parsing import Abstention
-from routing.judge.verdict import combine_orders
+from routing.judge.outcome import Abstention
+from tests.routing.asking import combine_orders, judge_pair
 from tests.routing.judge_endpoint import FAULTS, GOOD, Handler, JudgeEndpoint, judge_endpoint
 
 DEADLINE = 0.5

@@ -8,24 +8,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from routing.judge.asking import PAIR_ASK, Material
 from routing.judge.backends import Usage
 from routing.judge.config import JudgeConfig, orders_for
-from routing.judge.cost import actual_cost, cache_key, instance_hash, pair_reservation, token_cost, worst_case_cost
-from routing.judge.prompts import build_prompt, draw_nonce, fill, render_messages
+from routing.judge.cost import actual_cost, cache_key, token_cost, worst_case_cost
+from routing.judge.prompts import draw_nonce, fill, render_messages
+from tests.routing.asking import pair_prompt
+
+
+def content_of(prompt: str, a: str, b: str) -> str:
+    return Material(prompt, (a, b)).content()
+
 
 CONFIG = JudgeConfig(name="judge", price_in=Decimal("2"), price_out=Decimal("10"), max_tokens=100)
 
 
 def test_placeholders_inside_a_users_text_stay_text() -> None:
-    prompt = build_prompt(CONFIG, "Explain {second} and {{x}}.", "{nonce} {rubric}", "b", "ab", Random(0))
+    prompt = pair_prompt(CONFIG, "Explain {second} and {{x}}.", "{nonce} {rubric}", "b", "ab", Random(0))
     user = prompt.messages[1]["content"]
     assert "Explain {second} and {{x}}." in user
     assert "{nonce} {rubric}" in user
 
 
 def test_the_order_swaps_the_completions_and_nothing_else() -> None:
-    ab = build_prompt(CONFIG, "p", "AAA", "BBB", "ab", Random(5))
-    ba = build_prompt(CONFIG, "p", "BBB", "AAA", "ba", Random(5))
+    ab = pair_prompt(CONFIG, "p", "AAA", "BBB", "ab", Random(5))
+    ba = pair_prompt(CONFIG, "p", "BBB", "AAA", "ba", Random(5))
     assert ab == ba
     user = ab.messages[1]["content"]
     assert user.index("AAA") < user.index("BBB")
@@ -34,7 +41,7 @@ def test_the_order_swaps_the_completions_and_nothing_else() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=200), st.text(max_size=200), st.integers(0, 2**32))
 def test_a_completion_cannot_contain_the_fence_that_closes_it(a: str, b: str, seed: int) -> None:
-    prompt = build_prompt(CONFIG, "p", a, b, "ab", Random(seed))
+    prompt = pair_prompt(CONFIG, "p", a, b, "ab", Random(seed))
     user = prompt.messages[1]["content"]
     assert user.count(f"<<<END OF FIRST COMPLETION {prompt.nonce}>>>") == 1
     assert user.count(f"<<<END OF SECOND COMPLETION {prompt.nonce}>>>") == 1
@@ -69,8 +76,8 @@ def test_an_unknown_placeholder_in_a_template_is_an_error() -> None:
 
 def test_the_schema_offers_a_tie_only_where_ties_are_allowed() -> None:
     strict = JudgeConfig(name="j", allow_ties=False)
-    assert build_prompt(CONFIG, "p", "a", "b", "ab", Random(0)).schema["properties"]["verdict"]["enum"][-1] == "tie"
-    shown = build_prompt(strict, "p", "a", "b", "ab", Random(0))
+    assert pair_prompt(CONFIG, "p", "a", "b", "ab", Random(0)).schema["properties"]["verdict"]["enum"][-1] == "tie"
+    shown = pair_prompt(strict, "p", "a", "b", "ab", Random(0))
     assert shown.schema["properties"]["verdict"]["enum"] == ["first", "second"]
     assert "You must choose one." in shown.messages[1]["content"]
 
@@ -83,35 +90,30 @@ def test_cost_is_tokens_times_price_rounded_up() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.text(max_size=300), st.text(max_size=300), st.integers(0, 100))
 def test_no_believable_usage_costs_more_than_was_reserved(a: str, b: str, completion_tokens: int) -> None:
-    sent = build_prompt(CONFIG, "p", a, b, "ab", Random(0)).sent_bytes
+    sent = pair_prompt(CONFIG, "p", a, b, "ab", Random(0)).sent_bytes
     cost, measured = actual_cost(CONFIG, Usage(sent, completion_tokens), sent)
     assert measured
     assert cost <= worst_case_cost(CONFIG, sent)
 
 
-def test_a_pair_reserves_every_order_and_sample() -> None:
-    both = pair_reservation(CONFIG, "p", "a", "b", ("ab", "ba"))
-    assert both == 2 * pair_reservation(CONFIG, "p", "a", "b", ("ab",))
-
-
 def test_the_cache_key_changes_with_what_could_change_the_verdict_and_not_with_the_price() -> None:
-    content = instance_hash("p", "a", "b")
-    key = cache_key(CONFIG, content, "ab")
+    content = content_of("p", "a", "b")
+    key = cache_key(CONFIG, PAIR_ASK, content, "ab")
     dearer = CONFIG.model_copy(update={"price_in": Decimal("9"), "deadline": 5.0, "name": "renamed"})
-    assert cache_key(dearer, content, "ab") == key
+    assert cache_key(dearer, PAIR_ASK, content, "ab") == key
     changed = [
-        cache_key(CONFIG, content, "ba"),
-        cache_key(CONFIG, content, "ab", sample=1),
-        cache_key(CONFIG, instance_hash("p", "b", "a"), "ab"),
-        cache_key(CONFIG.model_copy(update={"rubric": "Other."}), content, "ab"),
-        cache_key(CONFIG.model_copy(update={"model": "m2"}), content, "ab"),
+        cache_key(CONFIG, PAIR_ASK, content, "ba"),
+        cache_key(CONFIG, PAIR_ASK, content, "ab", sample=1),
+        cache_key(CONFIG, PAIR_ASK, content_of("p", "b", "a"), "ab"),
+        cache_key(CONFIG.model_copy(update={"rubric": "Other."}), PAIR_ASK, content, "ab"),
+        cache_key(CONFIG.model_copy(update={"model": "m2"}), PAIR_ASK, content, "ab"),
     ]
     assert len({key, *changed}) == 6
 
 
 def test_instances_whose_texts_join_alike_have_different_hashes() -> None:
-    assert instance_hash("p", "ab", "c") != instance_hash("p", "a", "bc")
-    assert instance_hash("p\ud800", "a", "b") != instance_hash("p", "a", "b")
+    assert content_of("p", "ab", "c") != content_of("p", "a", "bc")
+    assert content_of("p\ud800", "a", "b") != content_of("p", "a", "b")
 
 
 @pytest.mark.parametrize(

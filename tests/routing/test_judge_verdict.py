@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from routing.judge.backends.simulated import PERSONAS, SimulatedBackend, persona_for
 from routing.judge.calibration import expected_calibration_error, fit_isotonic, fit_platt, reliability
-from routing.judge.calling import CallResult, judge_pair
+from routing.judge.calling import CallResult
 from routing.judge.config import JudgeConfig, Order, SimulatedNoise
-from routing.judge.parsing import Abstention, ParsedVerdict
-from routing.judge.verdict import combine_calls, combine_orders, debias, logit
+from routing.judge.outcome import Abstention, ParsedVerdict
+from routing.judge.verdict import combine_calls, debias, logit
+from tests.routing.asking import combine_orders, judge_pair
 
 CONFIG = JudgeConfig(name="judge", tie_band=0.1)
 

@@ -10,8 +10,10 @@ from django.db import IntegrityError, transaction
 from feedback.exceptions import Conflict, InvalidInput, WrongState
 from feedback.models import Annotation, AnnotationRequest, AuditEvent, Instance, Job
 from feedback.services import jobs
+from routing.judge.answering import preference_value
 from routing.models import Judge, JudgeCall, RoutingDecision, RoutingPlan, Verdict
-from routing.services import calls, judges, judging, requests, verdicts
+from routing.services import judges, judging, requests
+from routing.services.asking import worst_cases
 from tests.conftest import Cast, make_cast
 from tests.routing.judging_cast import (
     SIMULATED,
@@ -39,7 +41,7 @@ pytestmark = pytest.mark.django_db
     ],
 )
 def test_a_verdict_lands_on_the_questions_scale(p_a: float, strength: float, tie: bool, steps: int, value: str) -> None:
-    assert verdicts.preference_value(p_a, strength, tie, steps) == value
+    assert preference_value(p_a, strength, tie, steps) == value
 
 
 def test_judging_makes_one_annotation_and_two_calls_for_each_instance(cast: Cast) -> None:
@@ -82,9 +84,8 @@ def test_instances_with_the_same_texts_are_asked_and_paid_once(cast: Cast) -> No
 
 def test_a_budget_used_up_ends_the_job_cleanly_and_says_what_is_left(cast: Cast) -> None:
     judge = simulated_judge(cast)
-    pair = calls.Pair.of(cast.task.instances.first())
-    assert pair is not None
-    set_cap(cast.task, calls.most_for_pair(judge.parsed, pair) + 10)
+    first = cast.task.instances.first()
+    set_cap(cast.task, worst_cases(judge, cast.task, [first])[first.pk] + 10)
     job = judge_all(cast, judge)
     assert job.state == "succeeded"
     assert job.result["left"] > 0
@@ -113,8 +114,7 @@ def plan_for_judge(cast: Cast, judge: Any) -> RoutingPlan:
     plan = RoutingPlan.objects.create(
         task=cast.task, strategy="all_judge", judge=judge.annotator, budget_micros=0, state="ready"
     )
-    pairs = {instance.pk: calls.Pair.of(instance) for instance in cast.task.instances.all()}
-    worst = {pk: calls.most_for_pair(judge.parsed, pair) for pk, pair in pairs.items() if pair}
+    worst = worst_cases(judge, cast.task, cast.task.instances.all())
     made, _ = requests.ask_judge(cast.task, worst, judge.annotator, origin=plan.origin)
     for pk, request in made.items():
         RoutingDecision.objects.create(plan=plan, instance_id=pk, arm="judge", request=request)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from routing.judge.asking import Ask, Material, View
 from routing.judge.config import JudgeConfig, Order
-from routing.judge.parsing import AbstentionReason, TokenLogprob
+from routing.judge.outcome import AbstentionReason, TokenLogprob
 from routing.judge.prompts import JudgePrompt
 
 
@@ -21,13 +22,16 @@ class Usage:
 
 @dataclass(frozen=True)
 class JudgeRequest:
-    """One call. `instance_key` and `sample` seed a simulated judge; a real endpoint sees only `prompt`."""
+    """One call. A real endpoint sees only `prompt`; what is simulated or local may look at all of it.
+
+    `instance_key` and `sample` seed a simulated judge.
+    """
 
     config: JudgeConfig
+    ask: Ask
     prompt: JudgePrompt
-    prompt_text: str
-    first: str
-    second: str
+    material: Material
+    view: View
     order: Order
     instance_key: str
     sample: int = 0

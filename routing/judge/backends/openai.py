@@ -18,7 +18,7 @@ from feedback.egress import Deadline, EgressPolicy, EgressRefused, HostNotFound,
 from routing.judge.backends import JudgeCallError, JudgeRequest, Reply, Usage
 from routing.judge.backends.circuit import CircuitBreaker
 from routing.judge.config import JudgeConfig
-from routing.judge.parsing import AbstentionReason, TokenLogprob
+from routing.judge.outcome import AbstentionReason, TokenLogprob
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504, 529})
 FORM_STATUSES = frozenset({400, 422})

@@ -9,12 +9,16 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
+from feedback.questions import Scale, SpanQuestion
 from routing.judge.backends import JudgeRequest, Reply, Usage
-from routing.judge.prompts import HIGHEST_RATING, LOWEST_RATING
+from routing.judge.config import PAIR_SHAPES, PromptShape
+from routing.judge.prompts import principles_for, render_messages
+from routing.judge.schemas import label_of
 
 WORD = re.compile(r"[^\W_]+")
 STRUCTURE = re.compile(r"^(?:\s*[-*•]|\s*\d+[.)]|#+ |```)", re.MULTILINE)
@@ -81,23 +85,34 @@ class SimulatedBackend:
         usage = _usage(request)
         if rng.random() < config.noise.abstain:
             return Reply("I am sorry, I cannot compare these.", usage, refused=True)
-        margin = self._margin(who, request)
-        if rng.random() < config.noise.flip:
-            margin = -margin
-        margin += 0.3 * rng.gauss(0.0, 1.0)
-        return Reply(_answer(margin, who, request), usage)
+        flipped = rng.random() < config.noise.flip
+        if config.shape in PAIR_SHAPES:
+            margin = self._margin(who, request) * (-1.0 if flipped else 1.0) + 0.3 * rng.gauss(0.0, 1.0)
+            return Reply(json.dumps(_decision(margin, who, request)), usage)
+        side = -1.0 if flipped else 1.0
+        scores = [side * score + 0.3 * rng.gauss(0.0, 1.0) for score in self._scores(who, request)]
+        return Reply(json.dumps(_OTHERS[config.shape](scores, who, request, rng)), usage)
 
     def _margin(self, who: Persona, request: JudgeRequest) -> float:
-        noise = request.config.noise
-        first, second = _traits(request.prompt_text, request.first), _traits(request.prompt_text, request.second)
-        length = first.log_length - second.log_length
+        """How much better the first is than the second, in logits."""
+        first, second = self._scores(who, request)
+        return first - second
+
+    def _scores(self, who: Persona, request: JudgeRequest) -> list[float]:
+        """How good each shown completion seems, in logits around their mean; the bias to the first place included."""
+        noise, view = request.config.noise, request.view
         known = self._margins.get(request.instance_key)
-        if known is None:
-            taste = _taste(who, first, second)
-        else:
-            taste = known if request.order == "ab" else -known
-        bias = noise.length_bias * length + noise.position_bias * (1.0 + who.position)
-        return who.sharpness * taste + bias
+        prompt = render_messages(request.material.prompt)
+        traits = [_traits(prompt, text) for text in view.texts]
+        tastes = [_taste(who, one) for one in traits]
+        if known is not None and len(view.places) == 2:
+            tastes = [known / 2 if place == 0 else -known / 2 for place in view.places]
+        lengths = [noise.length_bias * one.log_length for one in traits]
+        scores = [who.sharpness * taste + length for taste, length in zip(tastes, lengths, strict=True)]
+        if len(scores) > 1:
+            scores[0] += noise.position_bias * (1.0 + who.position)
+        mean = sum(scores) / len(scores) if len(scores) > 1 else 0.0
+        return [score - mean for score in scores]
 
 
 def persona_for(seed: int, instance_key: str, sample: int) -> Persona:
@@ -124,26 +139,100 @@ def _traits(prompt: str, text: str) -> _Traits:
     )
 
 
-def _taste(who: Persona, first: _Traits, second: _Traits) -> float:
+def _taste(who: Persona, text: _Traits) -> float:
     return (
-        who.relevance * (first.relevance - second.relevance)
-        + who.structure * (first.structure - second.structure)
-        + who.detail * (first.detail - second.detail)
-        - who.brevity * (first.log_length - second.log_length)
-        - who.refusal * (first.refusal - second.refusal)
+        who.relevance * text.relevance
+        + who.structure * text.structure
+        + who.detail * text.detail
+        - who.brevity * text.log_length
+        - who.refusal * text.refusal
     )
 
 
-def _answer(margin: float, who: Persona, request: JudgeRequest) -> str:
-    reason = f"Simulated annotator: {who.name}."
-    if request.config.shape == "rating":
-        middle = (LOWEST_RATING + HIGHEST_RATING) / 2
-        ratings = [round(min(max(middle + side * margin, LOWEST_RATING), HIGHEST_RATING)) for side in (1.0, -1.0)]
-        return json.dumps({"reason": reason, "first": ratings[0], "second": ratings[1]})
+def _reason(who: Persona) -> str:
+    return f"Simulated annotator: {who.name}."
+
+
+def _decision(margin: float, who: Persona, request: JudgeRequest) -> dict[str, Any]:
     tied = request.config.allow_ties and abs(margin) < TIE_MARGIN
     verdict = "tie" if tied else "first" if margin > 0 else "second"
-    strength = "clearly" if abs(margin) > CLEAR_MARGIN else "slightly"
-    return json.dumps({"reason": reason, "verdict": verdict, "strength": strength})
+    decision: dict[str, Any] = {"verdict": verdict, "strength": "clearly" if abs(margin) > CLEAR_MARGIN else "slightly"}
+    if request.config.shape == "self-reference":
+        texts = {"own_answer": _reason(who), "critique_first": _reason(who), "critique_second": _reason(who)}
+        return texts | decision
+    count = len(principles_for(request.config, request.material))
+    kept = {"principles": {f"principle_{n}": verdict for n in range(1, count + 1)}} if count else {}
+    return {"reason": _reason(who)} | kept | decision
+
+
+def _rating(scores: Sequence[float], who: Persona, request: JudgeRequest, rng: Random) -> dict[str, Any]:
+    rated = [{s.name: _on_scale(score, s) for s in request.ask.scales} for score in scores]
+    return {"reason": _reason(who)} | {label_of(number): one for number, one in enumerate(rated)}
+
+
+def _aspect_rating(scores: Sequence[float], who: Persona, request: JudgeRequest, rng: Random) -> dict[str, Any]:
+    return {
+        label_of(number): {
+            scale.name: {"rationale": _reason(who), "rating": _on_scale(score + 0.5 * rng.gauss(0.0, 1.0), scale)}
+            for scale in request.ask.scales
+        }
+        for number, score in enumerate(scores)
+    }
+
+
+def _on_scale(score: float, scale: Scale) -> int:
+    """A score of nothing is the middle; each logit is a fifth of the scale."""
+    middle, reach = (scale.low + scale.high) / 2, (scale.high - scale.low) / 5
+    return round(min(max(middle + reach * score, scale.low), scale.high))
+
+
+def _ranking(scores: Sequence[float], who: Persona, request: JudgeRequest, rng: Random) -> dict[str, Any]:
+    order = sorted(range(len(scores)), key=lambda number: -scores[number])
+    return {"reason": _reason(who), "ranking": [[number + 1] for number in order]}
+
+
+def _critique(scores: Sequence[float], who: Persona, request: JudgeRequest, rng: Random) -> dict[str, Any]:
+    ask = request.ask
+    reply = {}
+    for number, text in enumerate(request.view.texts):
+        one: dict[str, Any] = {"critique": f"{_reason(who)} Worth {scores[number]:+.1f}."}
+        if ask.critique and ask.critique.ask_refinement:
+            one["refinement"] = text
+        if ask.span:
+            one["marks"] = _marks(text, scores[number], ask.span)
+        reply[label_of(number)] = one
+    return reply
+
+
+def _marks(text: str, score: float, question: SpanQuestion) -> list[dict[str, Any]]:
+    """One mark in a completion that seems bad: its longest word."""
+    words = sorted(WORD.finditer(text), key=lambda match: -len(match[0]))
+    if score >= 0 or not words:
+        return []
+    mark: dict[str, Any] = {"quote": words[0][0], "occurrence": 1, "type": question.types[0].name}
+    mark["occurrence"] = 1 + text[: words[0].start()].count(words[0][0])
+    mark |= {"subtype": ""} if any(one.subtypes for one in question.types) else {}
+    mark |= {"severity": next(iter(question.severities))} if question.severities else {}
+    return [mark | {"comment": "Simulated."}]
+
+
+def _choice(scores: Sequence[float], who: Persona, request: JudgeRequest, rng: Random) -> dict[str, Any]:
+    """Options at random: the same in both orders, as its annotator is."""
+    answers: dict[str, Any] = {}
+    for question in request.ask.choices:
+        own = _rng(request.config.seed, request.instance_key, request.sample, question.name)
+        option = own.choice(question.options)
+        answers[question.name] = [option] if question.multiple else option
+    return {"reason": _reason(who), "answers": answers}
+
+
+_OTHERS: dict[PromptShape, Callable[[Sequence[float], Persona, JudgeRequest, Random], dict[str, Any]]] = {
+    "rating": _rating,
+    "aspect-rating": _aspect_rating,
+    "ranking": _ranking,
+    "critique": _critique,
+    "choice": _choice,
+}
 
 
 def _usage(request: JudgeRequest) -> Usage:
