@@ -13,7 +13,7 @@ from routing.judge.said import Said
 Position = Literal["first", "second", "tie"]
 AbstentionReason = Literal[
     "empty", "refusal", "truncated", "not_json", "wrong_schema", "timeout", "connection", "status", "redirect",
-    "too_large", "bad_reply", "refused_address", "circuit_open", "no_such_quote", "inattentive", "undecided",
+    "too_large", "bad_reply", "refused_address", "circuit_open", "no_such_quote", "too_long",
 ]  # fmt: skip
 
 MOST_REASON_CHARS = 4000

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from decimal import ROUND_UP, Decimal
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from feedback.egress import EgressPolicy, EgressRefused, check_url
 from feedback.exceptions import Conflict, InvalidInput, WrongState
+from feedback.model_folder import UnsafeFolder
 from feedback.models import Annotator, AnnotatorKind, AuditEvent, Project, User
 from feedback.services.budget import MICROS
 from feedback.text import InvalidText, check_texts
@@ -44,6 +46,10 @@ def checked_config(name: str, version: int, config: Mapping[str, Any]) -> JudgeC
         raise InvalidInput("The judge is not configured right.", errors={error.path: error.reason}) from error
     if parsed.backend == "openai":
         _check_endpoint(parsed.base_url)
+    if parsed.backend == "transformers" and parsed.model not in local_models():
+        known = ", ".join(local_models()) or "there is none"
+        words = f"Choose a model of this installation: {known}."
+        raise InvalidInput("The judge is not configured right.", errors={"model": words})
     return parsed
 
 
@@ -187,7 +193,37 @@ def backend_for(judge: Judge) -> Backend:
     """What answers this judge's calls. Raises WrongState when its key is missing."""
     if judge.backend == "simulated":
         return SimulatedBackend()
+    if judge.backend == "transformers":
+        return _local(_model_folder(judge.model))
     return OpenAIBackend(egress_policy(), api_key_of(judge), breaker=_breaker())
+
+
+def local_models() -> dict[str, Path]:
+    """The language models of this installation by name: folders under ``MODELS_DIR``."""
+    root = Path(settings.MODELS_DIR)
+    found = sorted(root.iterdir()) if root.is_dir() else []
+    return {path.name: path for path in found if not path.name.startswith(".") and (path / "config.json").is_file()}
+
+
+def _model_folder(name: str) -> Path:
+    # compared with what is listed: no part of a name ever becomes a path
+    found = local_models().get(name)
+    if found is None:
+        raise WrongState(f"There is no model {name!r} among this installation's models.")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _local(folder: Path) -> Backend:
+    """The model in a folder, kept for the next job. Raises WrongState when it is refused, or torch is not there."""
+    try:
+        from routing.judge.backends.local import LocalBackend
+    except ImportError as error:
+        raise WrongState("This worker has no torch; local models need the extra `train`.") from error
+    try:
+        return LocalBackend(folder)
+    except UnsafeFolder as error:
+        raise WrongState(str(error)) from error
 
 
 def micros(amount: Decimal) -> int:

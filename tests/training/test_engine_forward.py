@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 import torch
 
+from feedback.model_folder import ARCHITECTURES as SUPPORTED
 from tests.training.tiny_models import ARCHITECTURES, make_config, random_groups, save_tiny
 from training.engine import loading
 from training.engine.attention import NAME
 from training.engine.forward import run_model
-from training.engine.loading import ARCHITECTURES as SUPPORTED
 from training.engine.pack import Path as AttentionPath
 from training.engine.pack import make_batch
 from training.engine.tokens import TokenGroup

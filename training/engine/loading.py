@@ -1,6 +1,5 @@
 """Models from local folders, and back: safetensors and JSON only, known architectures only, no code from the folder."""
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a folder'
 
 import torch
 
+from feedback import model_folder
 from training.engine import attention
 from training.engine.errors import RunError
 from training.engine.files import sha256_file, sha256_json
@@ -19,90 +19,24 @@ from training.engine.score_heads import heads_fault, score_heads
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-# Each is tested: packed equals padded where it can be packed, and both equal the model's own forward.
-ARCHITECTURES = frozenset(
-    {"llama", "qwen2", "qwen3", "mistral", "gemma", "gemma3_text", "gpt2", "gpt_neox", "opt", "olmo2", "smollm3"}
-)
 Head = Literal["policy", "reward"]
 
-_CODE_SUFFIXES = {
-    ".bin",
-    ".pt",
-    ".pth",
-    ".pkl",
-    ".pickle",
-    ".ckpt",
-    ".joblib",
-    ".npy",
-    ".npz",
-    ".h5",
-    ".msgpack",
-    ".py",
-}
-# what transformers' trainers leave beside a model; nothing here ever opens it
-_LEFT_ALONE = "training_args.bin"
 _PAD = "<|pad|>"
 
 
 def check_folder(folder: Path) -> dict[str, Any]:
-    """The folder's `config.json`, if the folder is safe to load.
-
-    Raises RunError for a folder that is missing, holds files that could run code, asks for code of its own
-    (`auto_map`), has no safetensors weights or quantised ones, holds adapters alone, or is of an architecture that is
-    not on the list.
-    """
-    if not folder.is_dir():
-        raise RunError(f"There is no model folder {folder}.")
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _CODE_SUFFIXES and path != folder / _LEFT_ALONE:
-            raise RunError(f"The model folder holds {path.name}: only safetensors and JSON are loaded.")
-        if path.suffix == ".json":
-            _check_json(path)
-    if (folder / "adapter_config.json").exists():
-        raise RunError(
-            f"The folder {folder} holds adapters and no whole model; merge them into their base model first."
-        )
-    config = _read_json(folder / "config.json")
-    architecture = config.get("model_type")
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise RunError(f"The architecture {architecture!r} is not supported; supported are {known}.")
-    if config.get("quantization_config"):
-        raise RunError("This model is stored quantised and cannot be trained on; choose its unquantised form.")
-    if not list(folder.glob("*.safetensors")):
-        raise RunError(f"The model folder {folder} holds no safetensors weights.")
-    return config
-
-
-def _check_json(path: Path) -> None:
-    if path.name.endswith(("config.json", "tokenizer.json")) and _mentions(_read_json(path), "auto_map"):
-        raise RunError(f"{path.name} asks to run code of its own (auto_map): this is refused.")
+    """The folder's `config.json`, if it is safe to load (:func:`feedback.model_folder.check_folder`), else RunError."""
+    try:
+        return model_folder.check_folder(folder)
+    except model_folder.UnsafeFolder as error:
+        raise RunError(str(error)) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"The model folder has no {path.name}.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise RunError(f"{path.name} of the model folder is not valid JSON.") from error
-    if not isinstance(value, dict):
-        raise RunError(f"{path.name} of the model folder is not a JSON object.")
-    return value
-
-
-def _mentions(value: Any, key: str) -> bool:
-    """Whether any object outside a tokenizer's vocabulary has the key, at any depth (without recursion)."""
-    waiting = [value]
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, dict):
-            if key in current:
-                return True
-            waiting.extend(inner for name, inner in current.items() if name not in {"vocab", "merges"})
-        elif isinstance(current, list):
-            waiting.extend(current)
-    return False
+        return model_folder.read_json(path)
+    except model_folder.UnsafeFolder as error:
+        raise RunError(str(error)) from error
 
 
 def weights_hash(folder: Path) -> str:
