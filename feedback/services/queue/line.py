@@ -132,17 +132,29 @@ LEVEL = """
 FROM feedback_instance i
 WHERE i.task_id = %s AND i.priority = %s AND i.id >= %s
     AND i.open_slots > 0 AND i.removed_at IS NULL AND i.held_at IS NULL AND {suits}
-    AND NOT EXISTS (SELECT 1 FROM feedback_assignment a WHERE a.instance_id = i.id AND a.annotator_id = %s)
+    AND NOT EXISTS (
+        SELECT 1 FROM feedback_assignment a WHERE a.instance_id = i.id AND a.annotator_id = %s LIMIT 1 OFFSET 0
+    )
 ORDER BY i.id
 """
-"""``unseen`` within one priority, as text: composing it anew for every page costs more than running it."""
+"""``unseen`` within one priority, as text: composing it anew for every page costs more than running it.
+
+The offset keeps PostgreSQL from joining, which may read everything that a person ever did; it looks row by row.
+"""
 
 TAKE = """
 UPDATE feedback_instance SET open_slots = open_slots - 1
-WHERE open_slots > 0 AND id = (SELECT i.id {level} LIMIT 1 {free})
+WHERE open_slots > 0 AND id = (
+    SELECT taken.id FROM (SELECT i.id {level} LIMIT {at_once}) found JOIN feedback_instance taken ON taken.id = found.id
+    WHERE taken.open_slots > 0 AND taken.removed_at IS NULL AND taken.held_at IS NULL
+    ORDER BY found.id LIMIT 1 {free}
+)
 RETURNING {columns}, {first}
 """
-"""One slot of the first instance on a level that nobody else is taking, and which is the first of all."""
+"""One slot of the first instance on a level that nobody else is taking, and which is the first of all.
+
+What is found comes from the line's own index; only then is it locked, and looked at again as it is by then.
+"""
 
 _whole = Whole(Instance)
 
@@ -169,9 +181,10 @@ def take_on_level(task: Task, place: QueuePlace, reader: Reader) -> Instance | N
     level, values = _level(task, place, reader)
     free, first, again = "", "id", []
     if connection.features.has_select_for_update_skip_locked:  # else nobody is taking one at the same moment
-        free, first, again = "FOR NO KEY UPDATE SKIP LOCKED", f"(SELECT i.id {level} LIMIT 1)", values
+        free, first, again = "FOR NO KEY UPDATE OF taken SKIP LOCKED", f"(SELECT i.id {level} LIMIT 1)", values
     with connection.cursor() as cursor:
-        cursor.execute(TAKE.format(level=level, free=free, columns=_whole.columns, first=first), [*values, *again])
+        parts = {"level": level, "at_once": AT_ONCE, "free": free, "columns": _whole.columns, "first": first}
+        cursor.execute(TAKE.format(**parts), [*values, *again])
         row = cursor.fetchone()
     if row is None:
         return None
