@@ -99,5 +99,7 @@ def encode_all(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> li
     """Token ids of each text, without added special tokens."""
     if not texts:
         return []
-    encoded = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)
-    return [list(ids) for ids in encoded["input_ids"]]
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    encoded = tokenizer.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+    return [one.ids for one in encoded]
