@@ -106,13 +106,12 @@ def _worst(task: Task, row: Judge, currency: str) -> dict[str, str]:
 @require_http_methods(["GET", "POST"])
 @in_project("manage")
 def judge_create(request: HttpRequest, project: Project) -> HttpResponse:
-    form = JudgeForm(request.POST or None)
+    form = JudgeForm(request.POST or None, **_offered(project))
     if form.is_valid():
         data = form.cleaned_data
+        key = data.get("api_key_env", "")
         try:
-            made = judges.create_judge(
-                project, data["name"], form.config(), actor=user_of(request), api_key_env=data["api_key_env"]
-            )
+            made = judges.create_judge(project, data["name"], form.config(), actor=user_of(request), api_key_env=key)
         except FeedbackError as error:
             add_errors(form, error)
         else:
@@ -126,13 +125,12 @@ def judge_create(request: HttpRequest, project: Project) -> HttpResponse:
 def judge_edit(request: HttpRequest, project: Project, judge: UUID) -> HttpResponse:
     row = get_object_or_404(Judge, project=project, public_id=judge, retired_at=None)
     initial = {**row.config, "name": row.name, "api_key_env": row.api_key_env}
-    form = JudgeForm(request.POST or None, initial=initial)
+    form = JudgeForm(request.POST or None, initial=initial, **_offered(project, but=row))
     del form.fields["name"]
     if form.is_valid():
+        key = form.cleaned_data.get("api_key_env", "")
         try:
-            current = judges.edit_judge(
-                row, form.config(row.config), actor=user_of(request), api_key_env=form.cleaned_data["api_key_env"]
-            )
+            current = judges.edit_judge(row, form.config(row.config), actor=user_of(request), api_key_env=key)
         except FeedbackError as error:
             add_errors(form, error)
         else:
@@ -140,6 +138,13 @@ def judge_edit(request: HttpRequest, project: Project, judge: UUID) -> HttpRespo
             messages.success(request, f"{current} is saved.{renewed if current.pk != row.pk else ''}")
             return redirect("judge", project.public_id)
     return _form_page(request, project, form, row)
+
+
+def _offered(project: Project, but: Judge | None = None) -> dict[str, Any]:
+    """What the form offers beside itself: judges that can be members of a panel, and local models."""
+    others = Judge.objects.current().filter(project=project)
+    others = others.exclude(pk=but.pk) if but else others
+    return {"judges": others.order_by("name")[:50], "models": list(judges.local_models())}
 
 
 def _form_page(request: HttpRequest, project: Project, form: JudgeForm, row: Judge | None) -> HttpResponse:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from django.urls import reverse
 
+from annotate.forms.judge import BACKENDS, SHAPES, JudgeForm
 from feedback.models import Job
 from feedback.services import jobs
 from feedback.services.people import create_project
+from routing.judge.config import DEFAULT_PRINCIPLES, BackendName, PromptShape
 from routing.models import Judge, JudgeCall
 from routing.services import judges
-from tests.conftest import Cast
+from tests.conftest import REPOSITORY, Cast
 from tests.routing.judging_cast import SIMULATED, judge_all, set_cap, simulated_judge
 from tests.routing.planning_cast import make_world
 
@@ -71,7 +73,13 @@ def test_figures_compare_a_recorded_judge_with_people(browser: Callable[..., Any
         ({"backend": "openai"}, "needs a base URL"),
         ({"backend": "openai", "base_url": "http://127.0.0.1:8000/v1"}, "internal address"),
         ({"backend": "openai", "base_url": "http://[::1]/v1"}, "internal address"),
-        ({"api_key_env": "SECRET_KEY"}, "begins with TIEBREAK_JUDGE_KEY_"),
+        ({"backend": "openai", "api_key_env": "SECRET_KEY"}, "begins with TIEBREAK_JUDGE_KEY_"),
+        ({"backend": "transformers", "model": "gone"}, "Choose a model of this installation"),
+        ({"backend": "transformers", "model": ""}, "Name the model."),
+        ({"backend": "panel"}, "A panel, and nothing else, has members"),
+        ({"shape": "principles", "principles": ""}, "Write at least one principle."),
+        ({"shape": "follow-up"}, "needs a local model"),
+        ({"samples": "99"}, "less than or equal to 16"),
         ({"max_tokens": "1"}, "greater than or equal to 16"),
         ({"rubric": "a\x01b"}, "control character"),
     ],
@@ -92,6 +100,52 @@ def test_editing_a_judge_keeps_what_the_form_does_not_show(cast: Cast, browser: 
     assert client.post(at("judge-edit", cast, judge.public_id), form(rubric="Other.")).status_code == 302
     current = Judge.objects.current().get()
     assert (current.version, current.parsed.tie_band, current.parsed.noise.flip) == (2, 0.2, 0.0)
+
+
+def test_what_a_shape_has_no_use_for_is_left_alone(cast: Cast, browser: Callable[..., Any]) -> None:
+    entered = form(shape="rating", examples="4", principles="x\ny", persona="p", samples="2", aspects="wit\n\n truth ")
+    assert browser(cast.manager).post(at("judge-create", cast), entered).status_code == 302
+    made = Judge.objects.get().parsed
+    assert (made.shape, made.aspects, made.samples) == ("rating", ("wit", "truth"), 2)
+    assert (made.examples, made.principles, made.persona) == (0, DEFAULT_PRINCIPLES, "")
+
+
+def test_a_panel_is_made_of_judges_that_the_form_offers(cast: Cast, browser: Callable[..., Any]) -> None:
+    client = browser(cast.manager)
+    made = [judges.create_judge(cast.project, name, SIMULATED, actor=cast.owner) for name in ("One", "Two")]
+    assert all(str(one) in client.get(at("judge-create", cast)).content.decode() for one in made)
+    chosen = [str(one.public_id) for one in made]
+    entered = {"name": "Panel", "backend": "panel", "members": chosen, "least_agreement": "0.8"}
+    assert client.post(at("judge-create", cast), entered).status_code == 302
+    panel = Judge.objects.get(name="Panel").parsed
+    assert (panel.members, panel.least_agreement) == (tuple(chosen), 0.8)
+    other = create_project("Other", owner=cast.outsider)
+    foreign = judges.create_judge(other, "Foreign", SIMULATED, actor=cast.outsider)
+    wrong = {**entered, "name": "Wrong", "members": [chosen[0], str(foreign.public_id)]}
+    assert client.post(at("judge-create", cast), wrong).status_code == 422
+
+
+@pytest.mark.parametrize("shape", ["pairwise", "principles", "rating", "follow-up"])
+def test_every_field_says_for_which_shapes_it_is(shape: str) -> None:
+    shown = {
+        one["field"].name
+        for _, placed in JudgeForm().groups()
+        for one in placed
+        if "transformers" in one["backends"].split() and (not one["shapes"] or shape in one["shapes"].split())
+    }
+    assert ("principles" in shown) == (shape == "principles")
+    assert ("alone" in shown) == (shape == "rating")
+    assert ("positive_followups" in shown) == (shape == "follow-up")
+    assert ("rubric" in shown) == (shape != "follow-up")
+    assert {"name", "backend", "model", "shape"} <= shown
+
+
+def test_the_style_sheet_knows_every_backend_and_shape() -> None:
+    sheet = (REPOSITORY / "annotate/static/css/pages/routing.css").read_text(encoding="utf-8")
+    assert all(f'[data-backends~="{name}"]' in sheet for name, _ in BACKENDS)
+    assert all(f'[data-shapes~="{name}"]' in sheet for name, _ in SHAPES)
+    assert {name for name, _ in SHAPES} == set(get_args(PromptShape))
+    assert {name for name, _ in BACKENDS} == set(get_args(BackendName))
 
 
 def test_a_run_without_a_number_is_refused(cast: Cast, browser: Callable[..., Any]) -> None:
