@@ -7,13 +7,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import DateTimeField, Exists, F, JSONField, OuterRef, UUIDField
 from django.db.models.fields import CharField
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from feedback.composed import Insert, Rows, Update, slot
+from feedback.composed import Insert, Rows, Update, Whole, slot, together
 from feedback.models import Annotation, Assignment, Instance, User
 from feedback.services import queue
 from tests.conftest import make_cast
@@ -118,3 +118,41 @@ def test_an_insert_once_writes_the_row_that_is_there_anew_but_for_what_is_kept(l
         assert getattr(again, field.attname) == getattr(stored, field.attname), field.name
     assert (stored.public_id, stored.created_at) == (first.public_id, first.created_at)
     assert stored.updated_at > first.updated_at
+
+
+same = Rows(lambda: Assignment.objects.filter(pk=slot("key")))
+
+
+def test_statements_together_are_answered_in_turn_and_see_what_came_before(lent: tuple[Assignment, User]) -> None:
+    assignment, _ = lent
+    changed = {"draft": {"a%s;": "; DROP TABLE x"}, "comment": "'; --", "more": 7, "now": timezone.now()}
+    with CaptureQueriesContext(connection) as queries:
+        before, count, none, after = together(
+            same.asked(key=assignment.pk),
+            rename.asked(key=assignment.pk, **changed),
+            same.asked_whether(key=assignment.pk + 1000),
+            same.asked(key=assignment.pk),
+        )
+    assert len(queries) == (1 if connection.vendor == "postgresql" else 4)
+    assert (before[0].comment, count, none, after[0].comment, after[0].active_ms) == ("", 1, False, "'; --", 7)
+    assert after[0].draft == changed["draft"]
+
+
+def test_statements_together_fail_together(lent: tuple[Assignment, User]) -> None:
+    assignment, _ = lent
+    changed = {"draft": {}, "comment": "first", "now": timezone.now()}
+    with pytest.raises((DataError, IntegrityError)), transaction.atomic():  # less than no time was spent on it
+        together(
+            rename.asked(key=assignment.pk, **changed, more=1), rename.asked(key=assignment.pk, **changed, more=-9)
+        )
+    assignment.refresh_from_db()
+    assert assignment.comment == ""
+
+
+def test_a_row_of_all_columns_is_the_instance(lent: tuple[Assignment, User]) -> None:
+    instance, whole = Instance.objects.get(pk=lent[0].instance_id), Whole(Instance)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {whole.columns}, 5 FROM feedback_instance WHERE id = %s", [instance.pk])
+        read = whole.read(cursor.fetchone())
+    names = [field.attname for field in Instance._meta.concrete_fields]
+    assert [getattr(read, name) for name in names] == [getattr(instance, name) for name in names]

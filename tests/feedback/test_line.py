@@ -8,7 +8,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -26,7 +28,7 @@ from feedback.models import (
     Task,
 )
 from feedback.services import queue, tasks
-from feedback.services.queue import line
+from feedback.services.queue import line, places
 from tests.conftest import Cast, make_cast, make_instances
 
 ANSWER = {"overall": {"value": "tie"}}
@@ -169,6 +171,41 @@ def test_lending_reads_as_little_after_many_answers_as_after_none(db: None, monk
     assert queries[1] <= queries[0] + 1  # the place is written down once in a stride
     place = QueuePlace.objects.get(annotator=annotator)
     assert lent.instance_id - place.instance_id <= 8
+
+
+@pytest.mark.database
+def test_the_next_instance_is_read_from_the_index_of_the_line(db: None) -> None:
+    """Nothing of another task is walked through, and nothing that the person did is joined."""
+    cast = make_cast(instances=0, overlap=3)
+    other = tasks.create_task(cast.project, "other", cast.task.questions, actor=cast.owner)
+    done = make_instances(cast.task, 400)
+    cast.task.instances.update(external_id=Concat(Value("first-"), "external_id"))
+    make_instances(other, 1500)
+    make_instances(cast.task, 100)
+    for task in (cast.task, other):
+        tasks.open_task(task, actor=cast.owner)
+    annotator = queue.annotator_of(cast.project, cast.annotator)
+    ended = {"state": AssignmentState.SUBMITTED, "lease_expires_at": timezone.now(), "ended_at": timezone.now()}
+    Assignment.objects.bulk_create(
+        Assignment(task=cast.task, instance=instance, annotator=annotator, order=[0, 1], **ended) for instance in done
+    )
+    place, reader = places.look(cast.task, cast.annotator)
+    line.ahead(cast.task, place, reader)
+    place.instance_id = done[-1].pk  # before all that is the other task's
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    with CaptureQueriesContext(connection) as captured, transaction.atomic():
+        taken = line.take_on_level(cast.task, place, reader)
+    assert taken
+    assert taken.pk > done[-1].pk + 1500
+    explain = "EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
+    statement = next(query["sql"] for query in captured if "UPDATE feedback_instance" in query["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute(explain + statement)
+        plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    assert "instance_line" in plan
+    for wide in ("Merge", "Hash", "Seq Scan", "SCAN i", "Index Cond: (id >= "):
+        assert wide not in plan, plan
 
 
 def test_a_person_gets_the_languages_they_read_and_the_skills_they_have(cast: Cast) -> None:
