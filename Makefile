@@ -33,7 +33,8 @@ bench: $(VENV)/.installed-dev
 loop: $(VENV)/.installed-run
 	$(BIN)/python manage.py loop $(if $(DATA),--data $(DATA))
 
-# make routing-report DATA=path/to/folder-of-sets; without DATA, the simulation alone
+# make routing-report DATA=path/to/folder-of-sets; without DATA, the simulation alone. It says how far it is world by
+# world and set by set; eight worlds take about 5 minutes on two free cores, the three public sets about 15 more
 routing-report: $(VENV)/.installed-run$(filter 0,$(TRAIN))
 	$(BIN)/python manage.py routing_report $(if $(DATA),--data $(DATA))
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from feedback.formats.sources import detect_source
 from routing.replay.plan import affordable, replay
 from routing.replay.pool import ReplayPool, pool_of
-from routing.replay.strategies import STRATEGIES
+from routing.replay.strategies import PILOTED, STRATEGIES
 
 from .recorded import RecordedSet, recorded_set
 
@@ -68,19 +68,31 @@ def cases(folders: Iterable[Path]) -> list[tuple[Path, str, bool]]:
     return found
 
 
-def replay_lines(
-    folder: Path, judge: str, panel: bool, draws: int, seeds: int, budgets: Sequence[float], tell: Tell
-) -> list[ReplayLine]:
-    """Replay one set with each strategy. Empty for a panel where the set has no second judge."""
+@dataclass(frozen=True)
+class ReplayCase:
+    """A set with the judge that is routed, its pool, and whether the other judges are evidence."""
+
+    known: RecordedSet
+    pool: ReplayPool
+    judge: str
+    panel: bool
+
+
+def case_of(folder: Path, judge: str, panel: bool) -> ReplayCase | None:
+    """Read a set. None for a panel where it has no second judge."""
     known = recorded_set(folder, judge, panel=panel)
     if panel and len({name for row in known.rows for name in row.judges}) < 2:
-        return []
-    pool = pool_of(known.rows)
+        return None
+    return ReplayCase(known, pool_of(known.rows), judge, panel)
+
+
+def replay_lines(case: ReplayCase, draws: int, seeds: int, budgets: Sequence[float], tell: Tell) -> list[ReplayLine]:
+    """Replay one set with each strategy; those that read no other judge's verdicts only where there are none."""
     lines = []
-    for strategy in (*STRATEGIES, ORACLE):
+    for strategy in (*(name for name in STRATEGIES if not (case.panel and name in PILOTED)), ORACLE):
         for budget in budgets:
-            lines.append(_line(known, pool, judge, panel, strategy, budget, draws, seeds))
-        name = f"{known.name}, {judge}{' and panel' if panel else ''}"
+            lines.append(_line(case.known, case.pool, case.judge, case.panel, strategy, budget, draws, seeds))
+        name = f"{case.known.name}, {case.judge}{' and panel' if case.panel else ''}"
         tell(f"{name}: {strategy} " + ", ".join(f"{100 * one.right.value:.1f}" for one in lines[-len(budgets) :]))
     return lines
 

@@ -69,7 +69,9 @@ def fit_outlook(
 
     Raises ValueError as fit_model does.
     """
-    return Outlook(kind, design, fit_model(kind, design.matrix(masks), scores, noise), len(scores), extra_sd)
+    return Outlook(
+        kind, design, fit_model(kind, design.matrix(masks), scores, noise, len(SUMMARY_NAMES)), len(scores), extra_sd
+    )
 
 
 def fit_to_runs(outlook: Outlook, masks: Masks, values: Floats, slope_strength: float = 0.05) -> Outlook:

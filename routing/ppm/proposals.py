@@ -17,6 +17,7 @@ Masks = NDArray[np.uint8]
 MOST_PROPOSALS, LEAST_PROPOSALS = 1000, 100
 INSTANCES_DRAWN = 2 * 10**7
 KNAPSACK_SHARE = 0.3
+GUMBEL_SD = float(np.pi / np.sqrt(6.0))
 
 
 def in_chunks(count: int, size: int) -> Iterator[range]:
@@ -32,16 +33,28 @@ def proposals_for(size: int) -> int:
 
 
 def propose(
-    tags: Masks, advantage: Floats, done: NDArray[np.bool_], most: int, count: int, rng: np.random.Generator
+    tags: Masks,
+    advantage: Floats,
+    done: NDArray[np.bool_],
+    most: int,
+    count: int,
+    rng: np.random.Generator,
+    sd: float = 0.0,
 ) -> Iterator[Masks]:
     """`count` mixes in chunks [M, N], each with the done instances and `most` of those where people have the advantage.
 
     Three of ten by the published knapsack walk over tags, the others by Gumbel draws of the advantage at temperatures
-    from near greedy to near uniform. Nobody is sent where the advantage is zero or less, even with budget left.
+    to near uniform, from near greedy or, where the advantage has a standard error `sd`, from noise as large as that:
+    a mix that is greedier than the advantage is known only looks better. Nobody is sent where the advantage is zero or
+    less, even with budget left.
     """
     worth = np.flatnonzero((advantage > 0) & ~done)
     most = min(most, len(worth))
-    members, low, high = tag_members(tags[worth]), np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)
+    members, low, high = (
+        tag_members(tags[worth]),
+        np.log(max(LOWEST_TEMPERATURE, sd / GUMBEL_SD)),
+        np.log(HIGHEST_TEMPERATURE),
+    )
     by_tags = rng.random(count) < KNAPSACK_SHARE
     for rows in in_chunks(count, len(tags)):
         masks = np.tile(done.astype(np.uint8), (len(rows), 1))

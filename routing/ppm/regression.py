@@ -18,6 +18,8 @@ FOLDS = 5
 MOST_PROCESS_POINTS = 1200
 GRID = np.logspace(-5, 3, 33)
 TINY = 1e-12
+# Tags together weigh this much of what the summary columns do; the last of those may move a score freely.
+TAG_WEIGHT, TREND = 0.03, 100.0
 
 
 class FittedModel(Protocol):
@@ -63,10 +65,42 @@ class LinearModel:
 
 
 @dataclass(frozen=True)
+class MixKernel:
+    """(1 + Σ w_p·z_p·z′_p)² + trend·z_last·z′_last: products of two columns, and a straight line in the last one.
+
+    Without summary columns all weigh 1/P and there is no trend. With them (what a design says of the mix as a whole:
+    its size, its advantage, at last the proxy's score) tags together weigh TAG_WEIGHT of what those do: ninety tag
+    shares of 300 mixes otherwise drown the one column that ranks them.
+    """
+
+    weights: Floats
+    trend: float
+
+    @classmethod
+    def of(cls, columns: int, summary: int) -> MixKernel:
+        """For a design of so many columns, the last `summary` of them about the whole mix."""
+        if not summary:
+            return cls(np.full(columns, 1.0 / max(columns, 1)), 0.0)
+        tags = columns - summary
+        return cls(np.concatenate([np.full(tags, TAG_WEIGHT / max(tags, 1)), np.full(summary, 1.0 / summary)]), TREND)
+
+    def between(self, a: Floats, b: Floats) -> Floats:
+        """a [M, P], b [N, P] → [M, N]."""
+        line = self.trend * np.outer(a[:, -1], b[:, -1]) if self.trend else 0.0
+        return np.asarray((1.0 + (a * self.weights) @ b.T) ** 2 + line, dtype=np.float64)
+
+    def own(self, z: Floats) -> Floats:
+        """The kernel of each row with itself [M]."""
+        line = self.trend * z[:, -1] ** 2 if self.trend else 0.0
+        return np.asarray((1.0 + (z * z) @ self.weights) ** 2 + line, dtype=np.float64)
+
+
+@dataclass(frozen=True)
 class GaussianProcess:
-    """Kernel ridge with kernel (1 + z·z′/P)² and its Gaussian-process variance."""
+    """Kernel ridge with the kernel of its columns' weights and its Gaussian-process variance."""
 
     scaling: Scaling
+    kernel: MixKernel
     z: Floats
     alpha: Floats
     inverse: Floats
@@ -77,16 +111,11 @@ class GaussianProcess:
     def predict(self, phi: Floats) -> tuple[Floats, Floats]:
         """(mean [M], sd [M] of a new noisy score)."""
         z = self.scaling.apply(phi)
-        cross = polynomial_kernel(z, self.z)
-        own = (1.0 + np.einsum("mp,mp->m", z, z) / max(z.shape[1], 1)) ** 2
+        cross = self.kernel.between(z, self.z)
+        own = self.kernel.own(z)
         explained = np.einsum("mn,mn->m", cross @ self.inverse, cross)
         variance = self.amplitude * (np.maximum(own - explained, 0.0) + self.noise)
         return self.mean_y + cross @ self.alpha, np.sqrt(variance)
-
-
-def polynomial_kernel(a: Floats, b: Floats) -> Floats:
-    """(1 + a·b′/P)² for a [M, P], b [N, P] → [M, N]."""
-    return np.asarray((1.0 + a @ b.T / max(a.shape[1], 1)) ** 2, dtype=np.float64)
 
 
 def identity(z: Floats) -> Floats:
@@ -137,12 +166,12 @@ def _cv_error(phi: Floats, y: Floats, expand: Callable[[Floats], Floats], penalt
     return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
 
 
-def fit_linear_ols(phi: Floats, y: Floats, noise: Floats | None = None) -> LinearModel:
-    """The paper's linear model: ordinary least squares. `noise` is ignored, as there."""
+def fit_linear_ols(phi: Floats, y: Floats, noise: Floats | None = None, summary: int = 0) -> LinearModel:
+    """The paper's linear model: ordinary least squares. `noise` and `summary` are ignored, as there."""
     return _with_error(phi, y, identity, 0.0)
 
 
-def fit_quadratic_ols(phi: Floats, y: Floats, noise: Floats | None = None) -> LinearModel:
+def fit_quadratic_ols(phi: Floats, y: Floats, noise: Floats | None = None, summary: int = 0) -> LinearModel:
     """The paper's quadratic model.
 
     Least squares on all products of two features (the smallest solution where not unique).
@@ -150,7 +179,7 @@ def fit_quadratic_ols(phi: Floats, y: Floats, noise: Floats | None = None) -> Li
     return _with_error(phi, y, quadratic, 0.0)
 
 
-def fit_ridge(phi: Floats, y: Floats, noise: Floats | None = None) -> LinearModel:
+def fit_ridge(phi: Floats, y: Floats, noise: Floats | None = None, summary: int = 0) -> LinearModel:
     """Ridge on the standardised design; the penalty minimises generalised cross-validation (Golub et al. 1979)."""
     z = Scaling.of(phi).apply(phi)
     u, s, _ = np.linalg.svd(z - z.mean(axis=0), full_matrices=False)
@@ -165,8 +194,8 @@ def fit_ridge(phi: Floats, y: Floats, noise: Floats | None = None) -> LinearMode
     return _with_error(phi, y, identity, float(GRID[int(np.argmin(scores))] * len(y)))
 
 
-def fit_gp(phi: Floats, y: Floats, noise: Floats | None = None) -> GaussianProcess:
-    """Gaussian process with kernel (1 + z·z′/P)² plus noise; the noise ratio maximises the marginal likelihood.
+def fit_gp(phi: Floats, y: Floats, noise: Floats | None = None, summary: int = 0) -> GaussianProcess:
+    """Gaussian process with `MixKernel` plus noise; the noise ratio maximises the marginal likelihood.
 
     `noise` [M], when given, holds each score's own standard error: a point's noise is the fitted ratio times its
     squared error relative to the mean squared error, so that many-seed scores count for more. Of more than 1,200
@@ -179,15 +208,15 @@ def fit_gp(phi: Floats, y: Floats, noise: Floats | None = None) -> GaussianProce
     z = scaling.apply(phi)
     relative = _relative_noise(noise, len(y))
     whiten = 1.0 / np.sqrt(relative)
-    kernel = polynomial_kernel(z, z)
-    values, vectors = np.linalg.eigh(kernel * whiten[:, None] * whiten[None, :])
+    kernel = MixKernel.of(phi.shape[1], summary)
+    values, vectors = np.linalg.eigh(kernel.between(z, z) * whiten[:, None] * whiten[None, :])
     values = np.maximum(values, 0.0)
     projected = vectors.T @ (whiten * (y - y.mean()))
     ratio = float(GRID[int(np.argmin([_negative_likelihood(values, projected, r) for r in GRID]))])
     scaled = vectors * whiten[:, None]
     inverse = (scaled / (values + ratio)) @ scaled.T
     amplitude = max(float(np.mean(projected**2 / (values + ratio))), TINY)
-    return GaussianProcess(scaling, z, inverse @ (y - y.mean()), inverse, float(y.mean()), amplitude, ratio)
+    return GaussianProcess(scaling, kernel, z, inverse @ (y - y.mean()), inverse, float(y.mean()), amplitude, ratio)
 
 
 def _relative_noise(noise: Floats | None, count: int) -> Floats:
@@ -204,7 +233,7 @@ def _negative_likelihood(values: Floats, projected: Floats, ratio: float) -> flo
     return float(np.log(amplitude) + np.mean(np.log(spread)))
 
 
-MODELS: Mapping[str, Callable[[Floats, Floats, Floats | None], FittedModel]] = {
+MODELS: Mapping[str, Callable[[Floats, Floats, Floats | None, int], FittedModel]] = {
     "linear_ols": fit_linear_ols,
     "quadratic_ols": fit_quadratic_ols,
     "ridge": fit_ridge,
@@ -212,12 +241,15 @@ MODELS: Mapping[str, Callable[[Floats, Floats, Floats | None], FittedModel]] = {
 }
 
 
-def fit_model(kind: str, phi: Floats, y: Floats, noise: Floats | None = None) -> FittedModel:
-    """Fit the named model to phi [M, P], y [M]. Raises ValueError for an unknown name, fewer than 3 points or a NaN."""
+def fit_model(kind: str, phi: Floats, y: Floats, noise: Floats | None = None, summary: int = 0) -> FittedModel:
+    """Fit the named model to phi [M, P], y [M]; the last `summary` columns tell of the whole mix, the last its proxy.
+
+    Raises ValueError for an unknown name, fewer than 3 points or a NaN.
+    """
     if kind not in MODELS:
         raise ValueError(f"No performance-prediction model is called {kind!r}.")
     if len(y) < 3 or len(y) != len(phi):
         raise ValueError("A performance-prediction model needs at least three scored mixes.")
     if not (np.isfinite(phi).all() and np.isfinite(y).all()):
         raise ValueError("Scores and design vectors must be finite.")
-    return MODELS[kind](phi.astype(np.float64), y.astype(np.float64), noise)
+    return MODELS[kind](phi.astype(np.float64), y.astype(np.float64), noise, summary)

@@ -48,7 +48,7 @@ class World:
     gold_section: Ints
 
 
-def make_world(seed: int, size: int = 6000) -> World:
+def make_world(seed: int, size: int = 6000, gold_pairs: int = GOLD_PAIRS) -> World:
     """Draw a world: non-linear gold preferences, a judge biased in about 45% of clusters, people noisy in about 40%.
 
     gold = sign(xθ + .6·tanh(2x₀x₁) + .4x₂·(±1 by cluster parity)); judge score = xθ + β_c·x·bias + .35·N(0,1), p =
@@ -64,7 +64,7 @@ def make_world(seed: int, size: int = 6000) -> World:
     noisy = rng.random(CLUSTERS) < 0.4
     flips = np.where(noisy, rng.uniform(0.28, 0.42, CLUSTERS), rng.uniform(0.05, 0.18, CLUSTERS))
     x, cluster = _draw(centers, size, rng)
-    gold_x, gold_cluster = _draw(centers, GOLD_PAIRS, rng)
+    gold_x, gold_cluster = _draw(centers, gold_pairs, rng)
     score = x @ theta + beta[cluster] * (x @ bias) + 0.35 * rng.normal(size=size)
     wobble = POSITION_NOISE * np.abs(rng.normal(size=size))
     return World(
@@ -77,7 +77,7 @@ def make_world(seed: int, size: int = 6000) -> World:
         human_flip=flips[cluster],
         gold_x=gold_x.astype(np.float32),
         gold_side=_gold(gold_x, gold_cluster, theta),
-        gold_section=rng.integers(0, SECTIONS, GOLD_PAIRS),
+        gold_section=rng.integers(0, SECTIONS, gold_pairs),
     )
 
 
@@ -151,8 +151,18 @@ def labels_of(world: World, human_mask: NDArray[np.uint8], human_side: Floats) -
 
 def benchmark(world: World, labels: Floats) -> float:
     """Mean over sections of the accuracy, on the world's gold pairs, of a ridge reward model trained on the labels."""
+    return float(section_accuracy(world, reward_models(world, labels[None, :]), np.arange(len(world.gold_side)))[0])
+
+
+def reward_models(world: World, labels: Floats) -> Floats:
+    """Ridge reward models, one per row of labels [M, N] in [−1, 1] → weights [M, d]."""
     x = world.x.astype(np.float64)
     penalty = RIDGE * len(x) * np.eye(x.shape[1])
-    weights = np.linalg.solve(x.T @ x + penalty, x.T @ labels)
-    right = (world.gold_x @ weights) * world.gold_side > 0
-    return float(np.mean([right[world.gold_section == number].mean() for number in range(SECTIONS)]))
+    return np.asarray(np.linalg.solve(x.T @ x + penalty, x.T @ labels.T).T, dtype=np.float64)
+
+
+def section_accuracy(world: World, weights: Floats, rows: Ints) -> Floats:
+    """Mean over sections of each model's accuracy on some of the gold pairs: weights [M, d] → [M]."""
+    section = world.gold_section[rows]
+    right = (world.gold_x[rows] @ weights.T) * world.gold_side[rows, None] > 0
+    return np.asarray(np.mean([right[section == n].mean(axis=0) for n in range(SECTIONS)], axis=0), dtype=np.float64)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from routing.features.table import describe_pairs
+from routing.features.table import FeatureSet, describe_pairs
 from routing.features.texts import PairText
 from routing.ppm.signals import Signals, Verdicts, signals_of
 from routing.replay.table import ReplayRow
@@ -18,12 +18,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ReplayPool:
-    """N instances: the routed judge's mean verdict [N] (−1…1), where its orders disagree [N], and the signals."""
+    """N instances: the routed judge's mean verdict [N] (−1…1), where its orders disagree [N], signals and features."""
 
     ids: tuple[str | int, ...]
     verdict: Floats
     inconsistent: NDArray[np.bool_]
     signals: Signals
+    features: FeatureSet
 
     @property
     def size(self) -> int:
@@ -43,16 +44,17 @@ def pool_of(rows: Sequence[ReplayRow]) -> ReplayPool:
     others = np.array([[_mean(row, name) if name != row.main else 0.0 for name in names] for row in rows])
     verdict = np.array([_mean(row, row.main) for row in rows])
     ends = _numbers([(row.group, row.a) for row in rows] + [(row.group, row.b) for row in rows])
+    features = describe_pairs([PairText(row.prompt, row.a, row.b) for row in rows])
     signals = signals_of(
         Verdicts(verdict, others.reshape(len(rows), len(names))),
-        describe_pairs([PairText(row.prompt, row.a, row.b) for row in rows]),
+        features,
         _numbers([row.group for row in rows]),
         ends[: len(rows)],
         ends[len(rows) :],
         names,
     )
     disagrees = np.array([len(set(row.judges[row.main])) > 1 for row in rows])
-    return ReplayPool(tuple(row.id for row in rows), verdict, disagrees, signals)
+    return ReplayPool(tuple(row.id for row in rows), verdict, disagrees, signals, features)
 
 
 def _mean(row: ReplayRow, judge: str) -> float:

@@ -9,10 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routing.ppm.adaptive import Learner
+from routing.ppm.pool import Arm, Budget, Pool
+from routing.ppm.preparation import evidence_from_table, prepare
+from routing.ppm.quality import Votes
+from routing.ppm.strategies import STRATEGIES as PLANNED
 from routing.replay.pool import ReplayPool
 from routing.replay.purchase import Purchase
 
 Floats = NDArray[np.float64]
+
+PILOTED = ("adv_topk", "ppm_guided", "hyper_topk", "hyper_simulated", "hyper_optimal")
+PILOT_SHARE, MIXES = 0.10, 300
+ONE_LABEL, FREE = Arm("person", "crowd", 1.0), Arm("judge", "judge", 0.0)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,38 @@ def _adaptive(pool: ReplayPool, purchase: Purchase, rng: np.random.Generator) ->
     return learner.probability
 
 
+def _piloted(name: str) -> Callable[[ReplayPool, Purchase, np.random.Generator], Floats]:
+    """A batch strategy: a random pilot is paid first, then its plan for the rest of the money is carried out."""
+
+    def route(pool: ReplayPool, purchase: Purchase, rng: np.random.Generator) -> Floats:
+        pilot = rng.permutation(pool.size)[: min(round(PILOT_SHARE * pool.size), purchase.left)]
+        purchase.buy(pilot)
+        if purchase.left:
+            known = _prepared(pool, pilot, purchase.labels(pilot))
+            strategy = PLANNED[name]
+            if strategy.can_route(known):
+                plan = strategy.route(known, Budget(float(purchase.left), FREE, ONE_LABEL), rng)
+                purchase.buy(np.flatnonzero((plan.human_mask == 1) & ~known.human_done))
+        return _overwritten(pool, purchase)
+
+    return route
+
+
+def _prepared(pool: ReplayPool, pilot: NDArray[np.int64], said_a: Floats) -> Pool:
+    """What a pilot teaches of the pool. Drawn with a seed of its own, so that every budget learns the same of it."""
+    votes = Votes(pilot, np.zeros(len(pilot), dtype=np.int64), 2.0 * said_a - 1.0)
+    evidence, _ = evidence_from_table(
+        pool.judge_p,
+        np.ones(pool.size, dtype=bool),
+        ~pool.inconsistent,
+        votes,
+        pool.features.table,
+        pool.features.difference,
+        signals=pool.signals,
+    )
+    return prepare(evidence, ONE_LABEL, np.random.default_rng(len(pilot)), mixes=MIXES).pool
+
+
 STRATEGIES: Mapping[str, ReplayStrategy] = {
     one.name: one
     for one in (
@@ -69,6 +109,10 @@ STRATEGIES: Mapping[str, ReplayStrategy] = {
         ReplayStrategy("all_judge", "Buys nothing; the judge's verdicts stand.", _all_judge),
         ReplayStrategy("all_human", "Labels all that the budget pays, in random order.", _random),
         ReplayStrategy("disagreement", "Labels where the judge's own orders disagree first.", _disagreement),
+        *(
+            ReplayStrategy(name, f"After a paid pilot of a tenth: {PLANNED[name].summary}", _piloted(name))
+            for name in PILOTED
+        ),
     )
 }
 DEFAULT = "adaptive_advantage"

@@ -96,6 +96,13 @@ def test_the_quick_report_prints_and_writes_both_parts(settings: Any, tmp_path: 
     assert {line["strategy"] for line in known["simulation"]} >= {"adaptive_advantage", "hyper_topk", "oracle"}
     assert "one, gpt-4 routed, it alone as evidence" in told.getvalue()
     assert "36 instances of 12 prompts, 36 with a truth" in page
+    assert "<svg" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert {line["model"] for line in known["prediction"]} >= {"gp", "ridge", "linear_ols", "quadratic_ols"}
+    claims = {line["claim"].split()[0] for line in known["claims"]}
+    assert claims == {"C1", "C2", "C3", "C4", "C5", "C8", "C10"}
+    assert known["replication"][0]["data"] == "one"
+    assert {line["tag"] for line in known["gains"]} == {"alike completions"}  # few tags are carried by thirty here
     ours = next(one for one in known["replay"] if (one["strategy"], one["offered"]) == ("adaptive_advantage", 0.5))
     assert ours["spent"] <= 0.5
     assert ours["right"]["low"] <= ours["right"]["value"] <= ours["right"]["high"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,13 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from annotate.routing_report.page import (
-    REPLAY_HEADINGS,
-    WORLD_HEADINGS,
-    by_case,
-    facts_of,
-    replay_cells,
-    text_table,
-    world_cells,
-    write,
-)
+from annotate.routing_report.claims import claim_lines
+from annotate.routing_report.gaining import gain_lines
+from annotate.routing_report.page import Results, sections_of, write
+from annotate.routing_report.predicting import prediction_lines
 from annotate.routing_report.replaying import BUDGETS as SHARES
-from annotate.routing_report.replaying import JUDGES, ReplayLine, cases, replay_lines
+from annotate.routing_report.replaying import JUDGES, case_of, cases, replay_lines
+from annotate.routing_report.replicating import replication_line
 from annotate.routing_report.simulating import BUDGETS, simulated_lines
 from feedback.exceptions import FeedbackError
 
@@ -50,24 +46,36 @@ class Command(BaseCommand):
         draws, seeds = (1, 1) if quick else (options["draws"], options["seeds"])
         count, size = (2, 600) if quick else (options["worlds"], 6000)
         shares = (0.25, 0.5) if quick else SHARES
-        worlds = simulated_lines(count, size, shares if quick else BUDGETS, self._tell)
-        replays: list[ReplayLine] = []
+        worlds, _ = simulated_lines(count, size, shares if quick else BUDGETS, seeds, self._tell)
+        predictions = prediction_lines(count, size, self._tell)
+        claims = claim_lines(count, size, worlds, predictions, self._tell)
+        results = Results(worlds, predictions, claims, [], [], [])
         try:
-            for folder, judge, panel in chosen:
-                replays += replay_lines(folder, judge, panel, draws, seeds, shares, self._tell)
+            self._replay(results, chosen, draws, seeds, shares)
         except FeedbackError as error:
             raise CommandError(error.message) from error
         facts = {
-            "worlds": f"{count} of {size:,} instances, seeds 0 to {count - 1}",
-            "replay": f"{draws} draws of the person, {seeds} seeds each" if replays else "no recorded set was given",
+            "worlds": f"{count} of {size:,} instances, seeds 0 to {count - 1}; {seeds} draws of people in each",
+            "replay": f"{draws} draws of the person, {seeds} seeds each" if results.replays else "no set was given",
             "time": str(timedelta(seconds=round(time.monotonic() - started))),
         }
-        self.stdout.write(f"\nSimulated worlds\n{text_table(WORLD_HEADINGS, map(world_cells, worlds))}")
-        for heading, lines in by_case(replays).items():
-            table = text_table(REPLAY_HEADINGS, map(replay_cells, lines))
-            self.stdout.write(f"\n{heading}\n{facts_of(lines[0])}\n{table}")
-        page, data = write(Path(settings.VAR_DIR) / "reports", worlds, replays, facts)
+        for section in sections_of(results):
+            self.stdout.write(section.text())
+        page, data = write(Path(settings.VAR_DIR) / "reports", results, facts)
         self.stdout.write(self.style.SUCCESS(f"\nReport: {page}, {data} ({facts['time']})"))
+
+    def _replay(
+        self, results: Results, chosen: list[tuple[Path, str, bool]], draws: int, seeds: int, shares: Sequence[float]
+    ) -> None:
+        """Every set's tables are added to the results. Raises FeedbackError for a set that cannot be read."""
+        for folder, judge, panel in chosen:
+            case = case_of(folder, judge, panel)
+            if case is None:
+                continue
+            results.replays.extend(replay_lines(case, draws, seeds, shares, self._tell))
+            if not panel:
+                results.replications.append(replication_line(case.known, case.pool, judge))
+                results.gains.extend(gain_lines(case.known, case.pool, judge, draws))
 
     def _tell(self, sentence: str) -> None:
         self.stdout.write(sentence)

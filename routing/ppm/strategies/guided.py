@@ -10,6 +10,7 @@ from routing.ppm.evaluation import Z80
 from routing.ppm.outlook import Outlook
 from routing.ppm.pool import Budget, NotFittedError, Plan, Pool
 from routing.ppm.proposals import proposals_for, propose
+from routing.ppm.quality import INTERVAL_Z, Advantage
 from routing.ppm.strategies.advantage import NO_ADVANTAGE
 from routing.ppm.strategies.strategy import Strategy
 
@@ -24,26 +25,37 @@ Masks = NDArray[np.uint8]
 def route(pool: Pool, budget: Budget, rng: np.random.Generator) -> Plan:
     """People label the best of up to 1,000 proposals and the plain top of the advantage, never where that is ≤ 0.
 
-    Without a prediction it is the plain top, and says so.
+    The plain top is a proposal only where the advantage is known better than it varies. Without a prediction it is the
+    plan, and that is said.
     """
     if pool.advantage is None:
         raise NotFittedError("Predicting mixes needs a pilot that both people and the judge labelled.")
     mean = pool.advantage.mean
     most = most_people(pool, budget)
     order = by_score(mean, (mean > 0) & ~pool.human_done, rng)
+    notes = () if len(order) or not most else (NO_ADVANTAGE,)
     best = pool.human_done.astype(np.uint8)
     best[order[:most]] = 1
-    notes = () if len(order) or not most else (NO_ADVANTAGE,)
     if pool.outlook is None:
         notes = (*notes, NO_PREDICTION)
     elif 0 < most < len(order):
-        bound = float(lower_bounds(pool.outlook, best[None, :])[0])
-        for masks in propose(pool.tags, mean, pool.human_done, most, proposals_for(pool.size), rng):
-            bounds = lower_bounds(pool.outlook, masks)
-            if bounds.max() > bound:
-                best, bound = masks[int(np.argmax(bounds))].copy(), float(bounds.max())
+        best = _best_proposal(pool, pool.advantage, pool.outlook, best, most, rng)
     order = by_score(mean, (best == 1) & ~pool.human_done, rng)
     return plan_for("ppm_guided", pool, budget, Ranking(order, mean, pool.advantage.lower, WORDING, notes=notes))
+
+
+def _best_proposal(
+    pool: Pool, advantage: Advantage, outlook: Outlook, plain: Masks, most: int, rng: np.random.Generator
+) -> Masks:
+    sd = float(np.median(advantage.upper - advantage.lower)) / (2.0 * INTERVAL_Z)
+    known = sd <= float(advantage.mean.std())
+    best, bound = plain, float(lower_bounds(outlook, plain[None, :])[0]) if known else -np.inf
+    noise = 0.0 if known else sd
+    for masks in propose(pool.tags, advantage.mean, pool.human_done, most, proposals_for(pool.size), rng, noise):
+        bounds = lower_bounds(outlook, masks)
+        if bounds.max() > bound:
+            best, bound = masks[int(np.argmax(bounds))].copy(), float(bounds.max())
+    return best
 
 
 def lower_bounds(outlook: Outlook, masks: Masks) -> NDArray[np.float64]:
