@@ -173,7 +173,7 @@ def adaptive_labels(setting: Setting, labels: Sequence[int], seed: int) -> list[
     learner, its errors would all point one way (measured: more labels right, a worse reward model).
     """
     world, rng = setting.world, np.random.default_rng(seed)
-    learner = Learner(signals_of_world(world))
+    learner = Learner(signals_of_world(world), stays=side_of(world.judge_p))
     doubt = 1.0 - np.abs(2.0 * world.judge_p - 1.0) + ~world.order_consistent
     bought: list[int] = []
     found = []

@@ -61,10 +61,13 @@ class Learner:
     """What is believed of N pairs after each round of labels.
 
     A label of a pair is worth h − max(p, 1−p), people's accuracy over that of the belief: what it adds to being right.
+    Where a mix of sources is wanted and not the belief, `stays` [N] is the side that is kept of a pair that nobody is
+    asked about (1, −1, 0 for none): a label is then worth h − P(that side is right), and changes what it contradicts.
     """
 
-    def __init__(self, signals: Signals, progress: Progress | None = None) -> None:
+    def __init__(self, signals: Signals, progress: Progress | None = None, stays: Floats | None = None) -> None:
         before = progress or Progress()
+        self._stays = stays
         self.signals = signals
         self.accuracy, self._fitted_with = before.accuracy, before.fitted_with
         self.labelled = np.zeros(0, dtype=np.int64)
@@ -94,8 +97,10 @@ class Learner:
         People's accuracy is estimated anew, too.
         """
         before = self.probability[instances]
-        changed = (with_label(before, said_a, self.accuracy) > 0.5) != (before > 0.5)
-        self.unchanged = 0 if changed.any() else self.unchanged + len(instances)
+        after, kept = with_label(before, said_a, self.accuracy), before
+        if self._stays is not None:
+            kept = np.where(np.isin(instances, self.labelled), before, (1.0 + self._stays[instances]) / 2.0)
+        self.unchanged = 0 if ((after > 0.5) != (kept > 0.5)).any() else self.unchanged + len(instances)
         self._fitted_with = self.accuracy
         self.know(instances, said_a)
         _, owner, others = self._others()
@@ -129,7 +134,11 @@ class Learner:
     def worth(self) -> Floats:
         """What one more label of each pair adds to the chance of being right there [N]; may be negative."""
         p = self.probability
-        return np.asarray(self.accuracy - np.maximum(p, 1.0 - p), dtype=np.float64)
+        right = np.maximum(p, 1.0 - p)
+        if self._stays is not None:
+            right = np.where(self._stays == 0, 0.5, np.where(self._stays > 0, p, 1.0 - p))
+            right[self.labelled] = np.maximum(p, 1.0 - p)[self.labelled]
+        return np.asarray(self.accuracy - right, dtype=np.float64)
 
     def worth_bounds(self) -> tuple[Floats, Floats]:
         """90% interval of `worth` [N]: the logit's own uncertainty, which `worth` averages out."""

@@ -210,13 +210,18 @@ def _pool(
         outlook=outlook,
         tag_model=gain,
         length_gap=evidence.length_gap,
-        learner=None if evidence.signals is None else learner_of(evidence.signals, evidence.votes),
+        learner=None
+        if evidence.signals is None
+        else learner_of(evidence.signals, evidence.votes, side_of(evidence.judge_p)),
     )
 
 
-def learner_of(signals: Signals, votes: Votes) -> Learner:
-    """A learner that knows every label bought so far, in the order in which they were given."""
-    learner = Learner(signals)
+def learner_of(signals: Signals, votes: Votes, stays: Floats | None = None) -> Learner:
+    """A learner that knows every label bought so far, in the order in which they were given.
+
+    `stays` [N]: the judge's side, which a plan keeps of what nobody is asked about.
+    """
+    learner = Learner(signals, stays=stays)
     said_a = (votes.side + 1.0) / 2.0
     recent = max(len(said_a) - UNCHANGED, 0)
     for rows in (slice(0, recent), slice(recent, None)):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from annotate.routing_report.claims import ClaimLine, part_of, random_feature_benchmark
 from annotate.routing_report.plots import Point, line_plot
 from annotate.routing_report.predicting import predict_world
-from annotate.routing_report.simulating import adaptive_labels, gains_of, planned, score_strategies, setting_of
+from annotate.routing_report.simulating import (
+    DEFAULTS,
+    Setting,
+    adaptive_labels,
+    gains_of,
+    planned,
+    score_strategies,
+    setting_of,
+)
 from routing.ppm.evaluation import within_budget_rho
 from routing.ppm.regression import MODELS, MixKernel
 from routing.ppm.strategies import ONLINE_DEFAULT, STRATEGIES
@@ -103,3 +113,28 @@ def test_a_plot_names_its_lines_escapes_them_and_loads_nothing() -> None:
 def test_a_ceiling_is_a_rank_correlation_too() -> None:
     budget = np.repeat([1, 2], 4)
     assert within_budget_rho(np.arange(8.0), np.arange(8.0), budget) == 1.0
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_where_people_only_copy_the_judge_the_defaults_spend_less_and_lose_nothing(name: str) -> None:
+    world = make_world(1, 3000)
+    side = np.where(world.judge_p > 0.5, 1.0, -1.0)
+    setting = setting_of(replace(world, gold=side, human_flip=np.zeros(3000)), 0)  # the judge's side is all people say
+    setting = replace(setting, world=world)
+    kept, spent = spend(setting, name, 2250)
+    assert spent < 0.75 / 2
+    assert benchmark(world, kept) == pytest.approx(benchmark(world, side), abs=0.01)
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_a_judge_that_is_always_wrong_is_left_to_people_everywhere_or_read_the_other_way(name: str) -> None:
+    world = make_world(1, 3000)
+    sure = np.abs(world.judge_p - 0.5)
+    wrong = replace(world, judge_p=0.5 - world.gold * np.maximum(sure, 0.01), human_flip=np.full(3000, 0.15))
+    kept, spent = spend(setting_of(wrong, 0), name, 3000)
+    assert spent > 0.95 or np.mean(np.sign(kept) == world.gold) > 0.95
+    assert benchmark(wrong, kept) > benchmark(wrong, spend(setting_of(wrong, 0), "random", 1500)[0])
+
+
+def spend(setting: Setting, name: str, labels: int) -> tuple[np.ndarray, float]:
+    return adaptive_labels(setting, [labels], 0)[0] if name == ONLINE_DEFAULT else planned(setting, name, labels, 0)

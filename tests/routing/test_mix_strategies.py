@@ -254,6 +254,18 @@ def test_when_nothing_pays_any_more_the_money_is_kept_and_it_is_said() -> None:
     assert "No label is expected to pay" in plan.notes[0]
 
 
+def test_a_verdict_believed_wrong_is_worth_a_label_where_it_would_stay() -> None:
+    world = make_world(0, 400)
+    wrong = 0.5 - world.gold * 0.3
+    signals = signals_of_world(replace(world, judge_p=wrong))
+    votes = draw_votes(replace(world, human_flip=np.full(400, 0.1)), np.arange(100), 1, np.random.default_rng(0))
+    belief, mix = learner_of(signals, votes), learner_of(signals, votes, -world.gold)
+    assert np.mean(np.sign(belief.probability[100:] - 0.5) == world.gold[100:]) > 0.9
+    assert np.median(belief.worth[100:]) < 0.1 < 0.5 < np.median(mix.worth[100:])
+    assert mix.worth[:100] == pytest.approx(belief.worth[:100])  # what is labelled is kept as believed
+    assert mix.unchanged == 0
+
+
 def test_two_labels_of_one_pair_count_both() -> None:
     signals = signals_of_world(make_world(0, 200))
     row = np.array([3])
