@@ -26,6 +26,7 @@ from load.servers import Server, cpu_of, free_port
 REPOSITORY = Path(__file__).resolve().parent.parent
 POSTGRES = "postgres://postgres@127.0.0.1:5432/postgres"
 GOALS = {"cpu_ms_per_pair": 6.0, "pairs_per_s": 150.0, "next_p95_ms": 250.0, "next_p50_ms": 6.0, "submit_p50_ms": 6.0}
+THINKING_GOAL = 150.0
 AT_MOST = {"cpu_ms_per_pair", "next_p95_ms", "next_p50_ms", "submit_p50_ms"}
 HELD = {1: ["cpu_ms_per_pair", "next_p50_ms", "submit_p50_ms", "pairs_per_s", "next_p95_ms"]}
 USUAL = ["cpu_ms_per_pair", "pairs_per_s", "next_p95_ms"]
@@ -161,6 +162,9 @@ async def load(
         drafts = await work(people[:crowd], 1.0, draft=True)
         accepted += ours.accepted + drafts.accepted
         tell(suffix, crowd, ours, theirs, cpu, ceiling, database, drafts)
+    thinking = await work(people, 2 + 2 * seconds, think=1.0)
+    accepted += thinking.accepted
+    tell_of_thinking(suffix, len(people), thinking)
     checked = in_django(environment, "check", stdin=json.dumps(accepted))
     for name in ("surplus", "lost"):
         print(line(f"{name}{suffix}", checked[name], "annotations", 0, checked[name] == 0, checked))
@@ -210,6 +214,15 @@ def tell(
         unit = "pairs/s" if name == "pairs_per_s" else "ms"
         print(line(f"{name}_{crowd}{suffix}", round(value, 2), unit, goal, holds, detail), flush=True)
         detail = {}
+
+
+def tell_of_thinking(suffix: str, crowd: int, seen: Seen) -> None:
+    """What people wait who think for a second between two instances."""
+    for name, times in (("next", seen.next_s), ("submit", seen.submit_s)):
+        value = 1000 * quantile(times, 0.95)
+        detail = {"pairs": len(seen.accepted), "refused": len(seen.refused)}
+        figure = f"{name}_p95_ms_{crowd}_thinking{suffix}"
+        print(line(figure, round(value, 2), "ms", THINKING_GOAL, value <= THINKING_GOAL, detail), flush=True)
 
 
 def line(figure: str, value: float, unit: str, goal: float, holds: bool, detail: dict[str, Any]) -> str:

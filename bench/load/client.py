@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import time
 from collections.abc import Sequence
@@ -140,13 +141,15 @@ class Bare:
         return True
 
 
-async def work(people: Sequence[Annotator | Bare], seconds: float, *, draft: bool = False) -> Seen:
-    """Everybody works at once until the time is over or nothing is left."""
+async def work(people: Sequence[Annotator | Bare], seconds: float, *, draft: bool = False, think: float = 0.0) -> Seen:
+    """Everybody works at once until the time is over or nothing is left; ``think`` seconds after each pair, and as
+    long at most before the first."""
     seen, began = Seen(), time.perf_counter()
 
     async def one(person: Annotator | Bare) -> None:
+        await asyncio.sleep(random.uniform(0, think))
         while time.perf_counter() - began < seconds and await person.pair(seen, draft=draft):
-            pass
+            await asyncio.sleep(think)
 
     await asyncio.gather(*(one(person) for person in people))
     seen.seconds = time.perf_counter() - began
