@@ -275,7 +275,7 @@ where a set has one adjudicated label, that is both. <b>Over random</b>: against
 random, item by item. Intervals are 95% by bootstrap over prompts, all draws and seeds of a prompt together; “not told
 apart” means that the interval holds zero. <b>oracle</b> knows where the person is right and the judge is not: the
 ceiling of choosing between the two labels, which combining them can pass. <b>adv_topk</b>, <b>ppm_guided</b> and
-<b>hyper_*</b> pay a random pilot of a tenth first; <b>adaptive_advantage</b> needs none.</p>
+<b>hyper_*</b> pay a random pilot of a tenth (at least 60) first; <b>adaptive_advantage</b> needs none.</p>
 <p>What is real here: differences marked “better” or “worse” on the recorded sets. What is not: anything “not told
 apart”, any ranking of mixes where their scores do not replicate, and gains in simulated worlds, which are drawn so that
 there is something to gain. The constants of <b>adaptive_advantage</b> (sizes of rounds, priors, the two rules that end

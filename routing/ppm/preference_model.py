@@ -56,12 +56,13 @@ class Sharing:
 
 
 def sharing_of(group: Ints, a: Ints, b: Ints) -> Sharing:
-    """From each pair's group, and its completions' numbers [N]; pairs alone in their group share with nobody, and none
-    do in a group of more than MOST_COMPLETIONS, whose cost would be their cube."""
-    size = np.bincount(group, minlength=1)
-    members = np.unique(np.column_stack([np.concatenate([group, group]), np.concatenate([a, b])]), axis=0)
-    completions = np.bincount(members[:, 0], minlength=1)
-    shared = (size[group] > 1) & (completions[group] <= MOST_COMPLETIONS)
+    """From each pair's group, and its completions' numbers [N]; pairs alone in their group share with nobody.
+
+    The cost is the cube of a group's completions, so one of more than MOST_COMPLETIONS falls into blocks of at most as
+    many; a pair whose completions fall apart shares with nobody.
+    """
+    group, inside = _in_blocks(group, a, b)
+    shared = inside & (np.bincount(group, minlength=1)[group] > 1)
     out_group = np.full(len(group), -1, dtype=np.int64)
     place_a, place_b = np.zeros(len(group), dtype=np.int64), np.zeros(len(group), dtype=np.int64)
     if not shared.any():
@@ -75,6 +76,34 @@ def sharing_of(group: Ints, a: Ints, b: Ints) -> Sharing:
     half = int(shared.sum())
     place_a[shared], place_b[shared] = place[:half], place[half:]
     return Sharing(out_group, place_a, place_b, len(numbers), int(place.max()) + 1)
+
+
+def _in_blocks(group: Ints, a: Ints, b: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """(group [N], large ones in blocks with numbers of their own; whether both completions are in one block [N])."""
+    members = np.unique(np.column_stack([np.concatenate([group, group]), np.concatenate([a, b])]), axis=0)
+    large = np.bincount(members[:, 0], minlength=1) > MOST_COMPLETIONS
+    rows = np.flatnonzero(large[group])
+    out, inside = group.copy(), np.ones(len(group), dtype=bool)
+    parent: dict[tuple[int, int], tuple[int, int]] = {}
+    size: dict[tuple[int, int], int] = {}
+
+    def block(one: tuple[int, int]) -> tuple[int, int]:
+        while parent.setdefault(one, one) != one:
+            parent[one] = parent[parent[one]]
+            one = parent[one]
+        return one
+
+    ends = [((int(group[row]), int(a[row])), (int(group[row]), int(b[row]))) for row in rows]
+    for one, other in ends:
+        first, second = block(one), block(other)
+        joined = size.get(first, 1) + size.get(second, 1)
+        if first != second and joined <= MOST_COMPLETIONS:
+            parent[second], size[first] = first, joined
+    numbers: dict[tuple[int, int], int] = {}
+    for row, (one, other) in zip(rows, ends, strict=True):
+        inside[row] = block(one) == block(other)
+        out[row] = int(group.max()) + 1 + numbers.setdefault(block(one), len(numbers))
+    return out, inside
 
 
 @dataclass(frozen=True)

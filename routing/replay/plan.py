@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,27 +17,32 @@ from routing.replay.strategies import ReplayStrategy
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """What a strategy did with a budget: `bought` [N] and P(a better) [N]; `budget` is a share of labelling all."""
+    """What a strategy did with a budget: labels bought [N] and P(a better) [N]; `budget` is a share of one for each."""
 
     budget: float
     seed: int
-    bought: NDArray[np.bool_]
+    labels: NDArray[np.int64]
     p_a: NDArray[np.float64]
 
     @property
+    def bought(self) -> NDArray[np.bool_]:
+        """Where any label was bought [N]."""
+        return self.labels > 0
+
+    @property
     def spent(self) -> float:
-        """The share of the instances that a label was bought of."""
-        return float(self.bought.mean())
+        """Labels bought, as a share of one for each instance."""
+        return float(self.labels.sum() / len(self.labels))
 
     def lines(self, ids: tuple[str | int, ...]) -> Iterator[str]:
         """One JSON object an instance: budget, id, source, n_labels, p_a, seed."""
-        for name, human, p in zip(ids, self.bought, self.p_a, strict=True):
-            source = "human" if human else "judge"
+        for name, labels, p in zip(ids, self.labels, self.p_a, strict=True):
+            source = "human" if labels else "judge"
             row = {
                 "budget": self.budget,
                 "id": name,
                 "source": source,
-                "n_labels": int(human),
+                "n_labels": int(labels),
                 "p_a": round(float(p), 6),
             }
             yield json.dumps(row | {"seed": self.seed}, ensure_ascii=False) + "\n"
@@ -53,10 +58,13 @@ def affordable(budget: float, size: int) -> int:
     return math.floor(budget * size + 1e-9)
 
 
-def replay(pool: ReplayPool, labels: list[int], strategy: ReplayStrategy, budget: float, seed: int) -> ReplayPlan:
-    """Let a strategy spend a budget on a pool, seeing of its labels [N] what it buys. The same seed, the same plan."""
+def replay(
+    pool: ReplayPool, labels: Sequence[int | Sequence[int]], strategy: ReplayStrategy, budget: float, seed: int
+) -> ReplayPlan:
+    """Let a strategy spend a budget on a pool, seeing of its labels [N] what it buys. The same seed, the same plan.
+
+    An instance has one label to sell, or several people's.
+    """
     purchase = Purchase(labels, affordable(budget, pool.size))
     p_a = strategy.route(pool, purchase, np.random.default_rng(seed))
-    bought = np.zeros(pool.size, dtype=bool)
-    bought[purchase.bought] = True
-    return ReplayPlan(budget, seed, bought, p_a)
+    return ReplayPlan(budget, seed, purchase.counts, p_a)

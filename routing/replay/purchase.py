@@ -16,10 +16,13 @@ class OverspentError(ValueError):
 
 
 class Purchase:
-    """What one strategy buys. `bought` lists the instances in the order of their purchase."""
+    """What one strategy buys. `bought` lists the instances in the order of their purchase, once for each label.
 
-    def __init__(self, labels: Sequence[int], affordable: int) -> None:
-        self._labels = labels
+    Each instance has one label to sell or a list of several people's, sold in their order.
+    """
+
+    def __init__(self, labels: Sequence[int | Sequence[int]], affordable: int) -> None:
+        self._labels = [[one] if isinstance(one, int) else list(one) for one in labels]
         self.affordable = affordable
         self.bought: list[int] = []
 
@@ -28,22 +31,33 @@ class Purchase:
         """How many more labels the budget pays."""
         return self.affordable - len(self.bought)
 
+    @property
+    def counts(self) -> Ints:
+        """How many labels of each instance were bought [N]."""
+        return np.bincount(np.array(self.bought, dtype=np.int64), minlength=len(self._labels))
+
     def open(self) -> Ints:
         """The instances that no label was bought of, ascending."""
-        taken = np.zeros(len(self._labels), dtype=bool)
-        taken[self.bought] = True
-        return np.flatnonzero(~taken)
+        return np.flatnonzero(self.counts == 0)
+
+    def unsold(self) -> Ints:
+        """The instances that have a label left to sell, ascending."""
+        return np.flatnonzero(self.counts < np.array([len(one) for one in self._labels], dtype=np.int64))
 
     def buy(self, instances: Sequence[int] | Ints) -> Floats:
-        """Pay for one label of each instance and see them: 1 a better, ½ tie, 0 b better. Raises OverspentError."""
+        """Pay for each instance's next label and see them: 1 a better, ½ tie, 0 b better. Raises OverspentError."""
         wanted = [int(one) for one in instances]
-        if len(wanted) > self.left or len(set(wanted)) < len(wanted) or not set(wanted).isdisjoint(self.bought):
+        counts = self.counts
+        sold_out = any(counts[one] >= len(self._labels[one]) for one in wanted)
+        if len(wanted) > self.left or len(set(wanted)) < len(wanted) or sold_out:
             raise OverspentError(f"{len(wanted)} labels were asked for; {self.left} can be bought, each once.")
         self.bought += wanted
-        return self.labels(wanted)
+        return np.array([(self._labels[one][counts[one]] + 1) / 2 for one in wanted], dtype=np.float64)
 
     def labels(self, instances: Sequence[int] | Ints) -> Floats:
-        """Labels that were bought already. Raises OverspentError for any other."""
-        if not set(map(int, instances)) <= set(self.bought):
+        """The mean of the labels of each instance that were bought already. Raises OverspentError for any other."""
+        counts = self.counts
+        if any(counts[int(one)] == 0 for one in instances):
             raise OverspentError("A label was looked at that was not bought.")
-        return np.array([(self._labels[int(one)] + 1) / 2 for one in instances], dtype=np.float64)
+        seen = [self._labels[int(one)][: counts[int(one)]] for one in instances]
+        return np.array([(sum(one) / len(one) + 1) / 2 for one in seen], dtype=np.float64)

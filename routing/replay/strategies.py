@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routing.ppm.adaptive import Learner
+from routing.ppm.pilot import ENOUGH_TO_PREDICT
 from routing.ppm.pool import Arm, Budget, Pool
 from routing.ppm.preparation import evidence_from_table, prepare
 from routing.ppm.quality import Votes
@@ -62,7 +63,7 @@ def _adaptive(pool: ReplayPool, purchase: Purchase, rng: np.random.Generator) ->
     learner = Learner(pool.signals)
     doubt = doubt_of(pool, rng)
     while purchase.left:
-        wanted = learner.next_round(purchase.open(), doubt, rng).instances[: purchase.left]
+        wanted = learner.next_round(purchase.unsold(), doubt, rng).instances[: purchase.left]
         if not len(wanted):
             break
         learner.learn(wanted, purchase.buy(wanted))
@@ -73,7 +74,8 @@ def _piloted(name: str) -> Callable[[ReplayPool, Purchase, np.random.Generator],
     """A batch strategy: a random pilot is paid first, then its plan for the rest of the money is carried out."""
 
     def route(pool: ReplayPool, purchase: Purchase, rng: np.random.Generator) -> Floats:
-        pilot = rng.permutation(pool.size)[: min(round(PILOT_SHARE * pool.size), purchase.left)]
+        paid = max(round(PILOT_SHARE * pool.size), ENOUGH_TO_PREDICT)
+        pilot = rng.permutation(pool.size)[: min(paid, purchase.left)]
         purchase.buy(pilot)
         if purchase.left:
             known = _prepared(pool, pilot, purchase.labels(pilot))
@@ -110,7 +112,7 @@ STRATEGIES: Mapping[str, ReplayStrategy] = {
         ReplayStrategy("all_human", "Labels all that the budget pays, in random order.", _random),
         ReplayStrategy("disagreement", "Labels where the judge's own orders disagree first.", _disagreement),
         *(
-            ReplayStrategy(name, f"After a paid pilot of a tenth: {PLANNED[name].summary}", _piloted(name))
+            ReplayStrategy(name, f"After a paid pilot of a tenth, at least 60: {PLANNED[name].summary}", _piloted(name))
             for name in PILOTED
         ),
     )

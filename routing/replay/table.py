@@ -1,8 +1,10 @@
 """A table to replay: JSON lines with an instance's texts, recorded verdicts, and what a bought label would say.
 
 One row: ``{"id", "group", "prompt", "a", "b", "judges": {name: {"ab" | "ba" | "one": 1 | 0 | -1, "reason"}}, "main",
-"human_label": 1 | 0 | -1}``. ``group`` is the prompt's key, ``main`` the judge to route. Verdicts and labels are always
-from a's side: 1 a is better, 0 a tie, −1 b is better; ``ab`` and ``ba`` say in which order the judge saw them.
+"human_label": 1 | 0 | -1}``. Where several people can be asked of an instance, ``human_labels`` lists what each would
+say instead, in the order in which they are bought. ``group`` is the prompt's key, ``main`` the judge to route. Verdicts
+and labels are always from a's side: 1 a is better, 0 a tie, −1 b is better; ``ab`` and ``ba`` say in which order the
+judge saw them.
 """
 
 from __future__ import annotations
@@ -31,6 +33,12 @@ class ReplayRow:
     judges: Mapping[str, tuple[int, ...]]
     main: str
     human_label: int
+    more_labels: tuple[int, ...] = ()
+
+    @property
+    def human_labels(self) -> tuple[int, ...]:
+        """What each person would say who can be asked, in order."""
+        return (self.human_label, *self.more_labels)
 
 
 class BadTableError(ValueError):
@@ -83,7 +91,20 @@ def _row(cells: Mapping[str, Any]) -> ReplayRow:
         raise BadRow("main", f"{main[:60]!r} is none of this row's judges ({', '.join(sorted(said))[:120]})")
     name, group = _key(cells, "id"), str(_key(cells, "group"))
     shown = [_text(cells, name, empty=True) for name in ("prompt", "a", "b")]
-    return ReplayRow(name, group, shown[0], shown[1], shown[2], said, main, _side(cells, "human_label"))
+    return ReplayRow(name, group, shown[0], shown[1], shown[2], said, main, *_people(cells))
+
+
+def _people(cells: Mapping[str, Any]) -> tuple[int, tuple[int, ...]]:
+    """The first label and the others."""
+    if "human_labels" not in cells:
+        return _side(cells, "human_label"), ()
+    several = cells["human_labels"]
+    if "human_label" in cells:
+        raise BadRow("human_labels", "stands beside human_label; give one of the two")
+    if not isinstance(several, list) or not several:
+        raise BadRow("human_labels", "must be a list of at least one label")
+    sides = [_side({"human_labels": one}, "human_labels") for one in several]
+    return sides[0], tuple(sides[1:])
 
 
 def _key(cells: Mapping[str, Any], name: str) -> str | int:

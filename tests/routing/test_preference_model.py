@@ -127,10 +127,32 @@ def test_the_margin_of_other_pairs_is_a_ridge_fit_without_the_pair() -> None:
     assert margin[-1] == 0.0
 
 
-def test_pairs_of_a_prompt_with_very_many_completions_share_with_nobody() -> None:
-    many = np.arange(MOST_COMPLETIONS)
-    group = np.concatenate([np.zeros(len(many), np.int64), np.ones(len(many), np.int64)])
-    inside = sharing_of(group, np.concatenate([many, many + 1000]), np.concatenate([many[::-1], many + 2000]))
-    assert (inside.group[: len(many)] >= 0).all()  # 64 completions
-    assert (inside.group[len(many) :] == -1).all()  # 128
-    assert (inside.groups, inside.most) == (1, MOST_COMPLETIONS)
+def test_pairs_of_a_prompt_with_very_many_completions_share_in_blocks() -> None:
+    hubs = 3 * MOST_COMPLETIONS  # each completion is in two pairs, like a chain
+    a = np.arange(hubs)
+    sharing = sharing_of(np.zeros(hubs, np.int64), a, a + 1)
+    inside = sharing.group >= 0
+    assert inside.mean() > 0.95  # only where two blocks meet
+    assert sharing.most <= MOST_COMPLETIONS
+    assert sharing.groups >= 3
+    ends = np.concatenate([sharing.a[inside], sharing.b[inside]])
+    names = np.concatenate([a[inside], a[inside] + 1])
+    blocks = np.concatenate([sharing.group[inside], sharing.group[inside]])
+    assert len({*zip(blocks, ends, strict=True)}) == len({*names})  # one place for each completion
+
+
+def test_a_large_prompt_does_not_touch_a_small_one() -> None:
+    many = np.arange(2 * MOST_COMPLETIONS)
+    group = np.concatenate([np.zeros(len(many), np.int64), np.ones(3, np.int64)])
+    a = np.concatenate([many, np.array([9000, 9000, 9001])])
+    b = np.concatenate([many + 1, np.array([9001, 9002, 9002])])
+    small = sharing_of(group, a, b)
+    assert len(set(small.group[-3:])) == 1
+    assert small.group[-1] not in set(small.group[:-3])
+
+
+def test_very_many_pairs_of_one_prompt_stay_cheap() -> None:
+    rng = np.random.default_rng(0)
+    ends = rng.integers(0, 800, (2000, 2))
+    sharing = sharing_of(np.zeros(2000, np.int64), ends[:, 0], ends[:, 1])
+    assert sharing.groups * sharing.most**2 * 8 < 2**21  # bytes of one array of strengths

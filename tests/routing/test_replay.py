@@ -138,3 +138,35 @@ def test_a_budget_that_is_no_share_is_refused(budget: float) -> None:
 def test_three_tenths_of_ten_labels_are_three() -> None:
     assert affordable(0.3, 10) == 3
     assert affordable(0.29, 10) == 2
+
+
+def test_several_people_can_be_bought_of_one_instance_and_each_is_paid() -> None:
+    purchase = Purchase([[1, -1, 1], [0], -1], affordable=5)
+    assert purchase.buy([0, 1]).tolist() == [1.0, 0.5]
+    assert purchase.unsold().tolist() == [0, 2]
+    assert purchase.open().tolist() == [2]
+    assert purchase.buy([0]).tolist() == [0.0]
+    assert purchase.labels([0, 1]).tolist() == [0.5, 0.5]
+    assert purchase.counts.tolist() == [2, 1, 0]
+    assert purchase.left == 2
+    for wrong in ([1], [0, 0], [0, 2, 1]):
+        with pytest.raises(OverspentError):
+            purchase.buy(wrong)
+
+
+def test_a_second_person_is_asked_where_the_first_contradicts_the_rest_and_is_paid_for() -> None:
+    rows, truth = table(prompts=40, people=0.75)
+    rng = np.random.default_rng(5)
+    several = [
+        replace(row, more_labels=tuple(int(t) if rng.random() < 0.75 else -int(t) for _ in range(2)))
+        for row, t in zip(rows, truth, strict=True)
+    ]
+    labels = [row.human_labels for row in several]
+    one = replay_plan(pool_of(rows), [row.human_label for row in rows], STRATEGIES[DEFAULT], 1.0, 0)
+    more = replay_plan(pool_of(several), labels, STRATEGIES[DEFAULT], 1.0, 0)
+    assert more.labels.max() > 1
+    assert more.labels.sum() <= len(rows)
+    assert more.spent == pytest.approx(more.labels.sum() / len(rows))
+    assert right(more.p_a, truth) > right(one.p_a, truth) - 0.03
+    told = [line for line in more.lines(tuple(row.id for row in rows)) if '"n_labels": 2' in line]
+    assert told

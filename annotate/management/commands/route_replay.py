@@ -46,7 +46,7 @@ class Command(BaseCommand):
             rows = read_rows(options["table"])
         except (BadTableError, ValueError) as error:
             raise CommandError(str(error)) from error
-        pool, labels = pool_of(rows), [row.human_label for row in rows]
+        pool, labels = pool_of(rows), [row.human_labels for row in rows]
         strategy = STRATEGIES[options["strategy"]]
         part = out.with_name(f"{out.name}.part")
         try:
@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 for budget in options["budget"]:
                     plan = replay(pool, labels, strategy, budget, seed)
                     file.writelines(plan.lines(pool.ids))
-                    bought = int(plan.bought.sum())
+                    bought = int(plan.labels.sum())
                     self.stdout.write(f"{budget:.0%} offered: {bought:,} labels bought of {pool.size:,} instances")
             os.replace(part, out)
         except OSError as error:
