@@ -19,7 +19,11 @@ STRATEGY_NAMES = {
     "all_human": "All people",
     "disagreement": "Judge disagreement",
     "adv_topk": "Highest advantage",
+    "adv_per_cost": "Highest advantage for its price",
+    "ppm_guided": "Best predicted mix",
     "hyper_topk": "Highest tag gain",
+    "hyper_simulated": "Best of random mixes",
+    "hyper_optimal": "Best of random mixes of any size",
     "pilot": "Pilot",
 }
 

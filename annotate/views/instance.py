@@ -50,7 +50,7 @@ def instance(request: HttpRequest, project: Project, instance: UUID) -> HttpResp
         "handed_back": _handed_back(row, names=names),
         "flag_actions": FlagAction.choices,
         "requests": row.requests.order_by("-pk")[:10],  # type: ignore[attr-defined]
-        "routed": RoutingDecision.objects.filter(instance=row).select_related("plan").order_by("-plan__pk")[:5],
+        "routed": RoutingDecision.objects.filter(instance=row).select_related("plan").order_by("-plan__pk", "-pk")[:5],
         "meta": [(key, _written(value)[:300]) for key, value in row.meta.items() if key != "passages"],
         "may_review": names,
         **comments.thread_context(row, user_of(request), project),

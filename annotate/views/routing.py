@@ -54,6 +54,14 @@ def _routing_page(
         context |= {
             "plans": [_plan_row(row, project) for row in plans],
             "pilot": state,
+            "sizes": [
+                {
+                    "size": one,
+                    "price": amount_words(one.price_micros, project.currency),
+                    "precision": f"± {100 * one.precision:.1f}",
+                }
+                for one in state.sizes
+            ],
             "pilot_form": pilot_form or PilotForm(project, initial={"count": max(state.advised, 1)}),
             "has_instances": task.instances.exists(),
             "money": _purse(task, project),
@@ -175,7 +183,7 @@ def _decided(request: HttpRequest, project: Project, row: RoutingPlan) -> dict[s
         **rounds_context(row, project),
         "spent": amount_words(money.spent, project.currency),
         "reserved": amount_words(money.reserved, project.currency),
-        **_decisions(request, row),
+        **_decisions(request, row, before),
     }
 
 
@@ -217,19 +225,23 @@ def _moves(row: RoutingPlan, before: RoutingPlan) -> list[dict[str, Any]]:
     ]
 
 
-def _decisions(request: HttpRequest, row: RoutingPlan) -> dict[str, Any]:
-    """One page of decisions by falling score; ``?arm=`` and ``?page=``."""
+def _decisions(request: HttpRequest, row: RoutingPlan, before: RoutingPlan | None) -> dict[str, Any]:
+    """One page of decisions by falling score; ``?arm=``, ``?moved`` (against the plan before) and ``?page=``."""
     arm = request.GET.get("arm", "")
     found = row.decisions.current().select_related("instance").order_by("-score", "pk")
     if arm in Arm.values:
         found = found.filter(arm=arm)
+    moved = before is not None and "moved" in request.GET
+    if before is not None and moved:
+        found = applying.moved_of(found, before)
     number = request.GET.get("page", "1")
     page = min(max(int(number), 1), 100_000) if number.isascii() and number.isdigit() and len(number) < 7 else 1
     rows = list(found[(page - 1) * PAGE : page * PAGE + 1])
-    kept = f"&arm={arm}" if arm in Arm.values else ""
+    kept = (f"&arm={arm}" if arm in Arm.values else "") + ("&moved=on" if moved else "")
     return {
         "decisions": [_decision_row(decision) for decision in rows[:PAGE]],
         "arm": arm,
+        "moved": moved,
         "arms": [(value.value, words) for value, (words, _) in ARM_WORDS.items()],
         "previous_url": f"?page={page - 1}{kept}#decisions" if page > 1 else "",
         "next_url": f"?page={page + 1}{kept}#decisions" if len(rows) > PAGE else "",
@@ -243,6 +255,7 @@ def _decision_row(decision: RoutingDecision) -> dict[str, Any]:
     only_lower = f"≥ {decision.lower:+.3f}" if len(bounds) == 1 and decision.lower != decision.score else ""
     return {
         "decision": decision,
+        "was": ARM_WORDS[Arm(was)][0] if (was := getattr(decision, "before", None)) else "",  # only where moved
         "words": words,
         "tone": "" if tone == "muted" else tone,
         "score": f"{decision.score:+.4f}",

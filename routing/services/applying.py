@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from feedback.exceptions import Conflict, WrongState
@@ -23,7 +23,7 @@ from feedback.models import (
 )
 from feedback.services import budget, queue
 
-from ..models import Arm, Course, Judge, PlanState, RoutingDecision, RoutingPlan
+from ..models import Arm, Course, DecisionQuerySet, Judge, PlanState, RoutingDecision, RoutingPlan
 from . import mixes, requests, rounds
 from .asking import worst_cases
 from .judging import PILOT, start_judging
@@ -137,9 +137,19 @@ def previous_plan(plan: RoutingPlan) -> RoutingPlan | None:
 
 def plan_diff(plan: RoutingPlan, before: RoutingPlan) -> dict[tuple[str, str], int]:
     """(arm before, arm now) → how many instances; ``new`` for instances that the earlier plan did not hold."""
-    earlier = RoutingDecision.objects.current().filter(plan=before, instance=OuterRef("instance")).values("arm")[:1]
-    moves = plan.decisions.current().annotate(before=Subquery(earlier)).values_list("before", "arm")
+    moves = plan.decisions.current().annotate(before=_arm_under(before)).values_list("before", "arm")
     return dict(Counter((was or "new", now) for was, now in moves.iterator(chunk_size=2000)))
+
+
+def moved_of(decisions: DecisionQuerySet, before: RoutingPlan) -> DecisionQuerySet:
+    """Those of the decisions that give an instance to another arm than an earlier plan, with its arm as ``before``."""
+    same = RoutingDecision.objects.current().filter(plan=before, instance=OuterRef("instance"), arm=OuterRef("arm"))
+    return decisions.filter(~Exists(same)).annotate(before=_arm_under(before))
+
+
+def _arm_under(before: RoutingPlan) -> Subquery:
+    earlier = RoutingDecision.objects.current().filter(plan=before, instance=OuterRef("instance"))
+    return Subquery(earlier.values("arm")[:1])
 
 
 def plans_of(task: Task) -> QuerySet[RoutingPlan]:

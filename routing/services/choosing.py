@@ -11,7 +11,7 @@ from django.db.models import Count
 from numpy.typing import NDArray
 
 from feedback.models import Annotation, AnnotationRequest, RequestState, Source, Task
-from routing.ppm.adaptive import LEAST_WORTH, Learner, Round
+from routing.ppm.adaptive import LEAST_WORTH, ROUND_SHARE, Learner, Round
 from routing.ppm.allocation import Ranking, Wording, plan_for
 from routing.ppm.label_curve import LabelCurve, label_curve
 from routing.ppm.pool import UNITS_PER_MONEY, Budget, Plan, Pool
@@ -88,13 +88,19 @@ def candidates_of(plan: RoutingPlan, learner: Learner, asked: Asked) -> Ints:
 
 
 def choose(plan: RoutingPlan, learner: Learner, known: Known, candidates: Ints, most: int | None, number: int) -> Round:
-    """The instances that the next round sends to people, at most ``most``. The same seed and labels, the same round."""
+    """The instances that the next round sends to people, at most ``most``. The same seed and labels, the same round.
+
+    A round too small for its share at random draws one instance as often as the share says.
+    """
+    rng = np.random.default_rng([plan.seed % 2**63, number])
+    size = max(1, int(ROUND_SHARE * len(known.doubt)))
+    wanted = setting(plan, "explore") / 100 * size
     return learner.next_round(
         candidates,
         known.doubt,
-        np.random.default_rng([plan.seed % 2**63, number]),
+        rng,
         most=most,
-        explored=setting(plan, "explore") / 100,
+        explored=int(wanted + rng.random()) / size,
         least_worth=setting(plan, "least_points") / 100,
     )
 
@@ -132,7 +138,7 @@ def first_round(plan: RoutingPlan, evidence: TaskEvidence, pool: Pool, arms: Bud
     least = setting(plan, "least_points") / 100
     later = {
         int(row): LATER.replace("{score}", f"{100 * worth.mean[row]:.0f}")
-        for row in candidates
+        for row in np.setdiff1d(candidates, chosen.instances)
         if worth.mean[row] > least
     }
     reasons = later | reasons_of(chosen, learner, asked)
@@ -150,7 +156,10 @@ def first_round(plan: RoutingPlan, evidence: TaskEvidence, pool: Pool, arms: Bud
         decisions,
         _curve_of(plan, curve, judge_units, arms, pool),
         (here.mean, (here.high - here.low) / (2 * 1.96)),
-        {"rounds": _facts(known, learner, chosen, worth, least)},
+        {
+            "rounds": _facts(known, learner, chosen, worth, least),
+            "accuracy": {"human": float(learner.accuracy), "judge": curve.all_judge},
+        },
         _notes(known, chosen),
     )
 

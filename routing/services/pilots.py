@@ -12,13 +12,23 @@ from django.utils import timezone
 from feedback.exceptions import InvalidInput, WrongState
 from feedback.models import Annotation, AnnotationRequest, AuditEvent, Instance, Job, RequestState, Source, Task, User
 from feedback.services import budget
-from routing.ppm.pilot import advised_pilot_size, draw_pilot
+from routing.ppm.pilot import advised_pilot_size, draw_pilot, pilot_precision, sizes_to_compare
 
 from ..models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan
 from . import requests
 from .judging import PILOT, start_judging
 
 MOST = 5000
+
+
+@dataclass(frozen=True)
+class PilotSize:
+    """A size that the pilot might have: its price in micros, and how far the judge's accuracy is known then (±)."""
+
+    count: int
+    price_micros: int
+    precision: float
+    advised: bool
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,7 @@ class PilotState:
     labelled: int
     shared: int
     advised: int
+    sizes: list[PilotSize]
 
 
 def without_people(task: Task) -> QuerySet[Instance]:
@@ -104,9 +115,14 @@ def pilot_state(task: Task) -> PilotState:
         removed_at=None,
     )
     judged = Annotation.objects.live().filter(instance=OuterRef("pk"), source=Source.JUDGE)
+    pool = task.instances.filter(removed_at=None).count()
     return PilotState(
         drawn=RoutingDecision.objects.filter(plan__task=task, plan__strategy=PILOT).count(),
         labelled=labelled.count(),
         shared=labelled.filter(Exists(judged)).count(),
-        advised=advised_pilot_size(task.instances.filter(removed_at=None).count()),
+        advised=advised_pilot_size(pool),
+        sizes=[
+            PilotSize(size, size * task.human_price_micros, pilot_precision(size), size == advised_pilot_size(pool))
+            for size in sizes_to_compare(pool)
+        ],
     )

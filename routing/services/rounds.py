@@ -27,7 +27,7 @@ from .deciding import with_tags
 from .learning import Known
 from .money import plan_money
 
-SUMMARY = "Labels in rounds: learns from each where the next label pays, and stops when none does. The default."
+SUMMARY = "Each round of labels teaches where the next ones pay; it stops when none does. The default."
 LEVELS = 100
 SPENT = "The plan's money is spent."
 EXHAUSTED = "The task's budget does not cover another round."

@@ -13,8 +13,9 @@ from django.urls import reverse
 
 from feedback.models import Job
 from feedback.services import jobs
+from routing.services import applying
 from tests.annotate.test_routing_pages import at, wish
-from tests.routing.planning_cast import World, go_on, in_rounds, label_open, make_world
+from tests.routing.planning_cast import World, go_on, in_rounds, label_open, make_world, planned
 
 pytestmark = pytest.mark.django_db
 
@@ -146,3 +147,30 @@ def test_the_api_lists_rounds_begins_stops_and_resumes(world: World, api: Callab
     assert client.send("post", url("api-plan-resume")).json()["course"] == "running"
     assert client.send("post", url("api-plan-resume")).status_code == 409
     assert client.send("post", url("api-plan-stop"), {"take_back": "maybe"}).status_code == 422
+
+
+def test_the_pilot_says_what_each_size_costs_and_tells(world: World, browser: Callable[..., Any]) -> None:
+    page = browser(world.cast.manager).get(at("routing", world.cast)).content.decode()
+    assert "advised" in page
+    assert "\u00b1 9.2" in page  # 1.645 · √(.75 · .25 / 60) points
+    assert "$30.00" in page
+
+
+def test_the_page_lists_what_moves_against_the_plan_before(world: World, browser: Callable[..., Any]) -> None:
+    in_rounds(world)
+    other = planned(world, "disagreement", 30)
+    client = browser(world.cast.manager)
+    page = client.get(at("plan", world.cast, other.public_id) + "?moved=on").content.decode()
+    moves = applying.plan_diff(other, applying.previous_plan(other))
+    moved = sum(count for (was, now), count in moves.items() if was != now)
+    assert page.count(" →</span>") == min(moved, 50) > 0
+
+
+def test_an_instance_says_why_it_went_where_it_went(world: World, browser: Callable[..., Any]) -> None:
+    plan = in_rounds(world)
+    label_open(world)
+    go_on(plan)
+    decision = plan.decisions.current().filter(round=2)[0]
+    page = browser(world.cast.manager).get(at("instance", world.cast, decision.instance.public_id)).content.decode()
+    for words in ("Its tags:", "believed that A is better", "round 2", "round 1", "replaced since"):
+        assert words in page

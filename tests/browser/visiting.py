@@ -47,7 +47,7 @@ class Site:
 
 
 class Worker(threading.Thread):
-    """Does queued jobs one after another with their real handlers, as a Celery worker does."""
+    """Does queued jobs one after another with their real handlers, as a Celery worker does, and what the beat does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,9 +58,11 @@ class Worker(threading.Thread):
         import training.tasks  # noqa: F401 - registers its handler
         from feedback.models import Job, JobState
         from feedback.services import jobs
+        from routing.services import rounds
 
         try:
             while not self.ended.wait(0.1):
+                rounds.advance()
                 for job in Job.objects.filter(state=JobState.QUEUED).order_by("pk").values_list("pk", flat=True):
                     jobs.run(job)
         finally:

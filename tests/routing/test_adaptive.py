@@ -10,6 +10,7 @@ import pytest
 from routing.ppm.adaptive import Learner
 from routing.ppm.label_curve import label_curve
 from routing.ppm.people import label_accuracy
+from routing.ppm.pilot import pilot_precision, sizes_to_compare
 from routing.ppm.reasons import contributions, tag_effects, top_tags
 from routing.ppm.transfer import learned_from, warm_prior
 from routing.replay.pool import ReplayPool, pool_of
@@ -167,3 +168,12 @@ def test_careless_people_and_hard_slices_are_told_from_the_others(known: tuple[R
     assert found[annotator == 0].mean() > found[annotator == 1].mean() + 0.08
     by_slice = label_accuracy(learner, np.zeros(200, dtype=np.int64), annotator)
     assert by_slice[annotator == 0].mean() > by_slice[annotator == 1].mean()
+
+
+def test_a_pilot_is_as_precise_as_its_size() -> None:
+    assert pilot_precision(60, 0.75) == pytest.approx(1.645 * (0.75 * 0.25 / 60) ** 0.5)
+    assert sizes_to_compare(160) == [30, 60, 100]
+    assert sizes_to_compare(10) == [5]
+    assert sizes_to_compare(0) == []
+    with pytest.raises(ValueError, match="at least one"):
+        pilot_precision(0)

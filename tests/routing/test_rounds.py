@@ -258,7 +258,7 @@ def test_exploration_is_logged_with_its_chance(db: None) -> None:
     label_open(world)
     go_on(plan)
     second = plan.rounds.get(number=2)
-    assert second.drawn == round(0.15 * int(0.03 * 400))
+    assert second.drawn in (1, 2)  # 15% of 12 is 1.8: two four times of five
     drawn = plan.decisions.filter(round=2, propensity__lt=1)
     assert drawn.count() == second.drawn
     assert all("at random" in one.reason for one in drawn)
@@ -285,7 +285,7 @@ def test_labels_that_exist_begin_the_first_round_by_worth() -> None:
     plan = planned(world, "adaptive_advantage", 100)
     assert plan.summary["rounds"]["stats"]["labels"] == 80
     asked = plan.decisions.filter(arm="human", n_labels=1).exclude(instance__in=[i.pk for i in world.instances[:80]])
-    assert asked.count() == plan.summary["rounds"]["asked"] == round(0.03 * 160) - 1
+    assert asked.count() == plan.summary["rounds"]["asked"] == int(0.03 * 160)
     judged = plan.decisions.filter(arm="judge")
     assert judged.filter(reason__contains="A later round may send it").exists()
     assert judged.exclude(lower=None).exclude(upper=None).count() == judged.count()
