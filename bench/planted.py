@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,8 @@ def learned(name: str, given: dict[str, Any], seed: int) -> float:
 def reward(folder: Path, base: Path, *, quick: bool) -> None:
     """A reward model of the planted preference: sentences about the subject count for a completion."""
     found = train(folder, "bt", preference_pairs(1500 if quick else 2900), base, learning_rate=3e-3)
-    tell("reward_accuracy", found["accuracy"], 0.85, seconds=found["seconds"], interval=found["interval"])
+    told = {name: found[name] for name in ("seconds", "cpu", "interval")}
+    tell("reward_accuracy", found["accuracy"], 0.85, **told)
 
 
 def policy(folder: Path, base: Path, *, quick: bool) -> None:
@@ -173,15 +175,21 @@ def train(folder: Path, objective: str, rows: list[dict[str, Any]], base: Path, 
         "device": "cpu",
     }
     (place / "run.json").write_text(json.dumps(asked | changes), encoding="utf-8")
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), children_cpu()
     subprocess.run([sys.executable, "-m", "training.run", str(place)], capture_output=True, cwd=REPOSITORY)
-    seconds = time.perf_counter() - begin
+    seconds, used = time.perf_counter() - begin, children_cpu() - before
     result = json.loads((place / "result.json").read_text())
     if result["status"] != "finished":
         raise SystemExit(f"{objective}: {result['error']}")
     found = result["evaluation"]["test"]
     interval = [round(found[end], 3) for end in ("low", "high")]
-    return {"accuracy": found["accuracy"], "interval": interval, "seconds": round(seconds, 1)}
+    return {"accuracy": found["accuracy"], "interval": interval, "seconds": round(seconds, 1), "cpu": round(used, 1)}
+
+
+def children_cpu() -> float:
+    """CPU seconds of all processes that were waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.learn import data, gpu, models, sides
+from bench.learn import data, gpu, models, sides, start
 from bench.learn.measure import Distance, peak_bytes, ratio, report
 from training import run as training_run
 from training.engine import loading
@@ -133,6 +133,7 @@ def main() -> None:
             return
         rounds, apart = 4 if options.quick else 24, Distance()
         dialogues = data.hh_shaped(160)
+        start.bench(folder / "start")
         bench_sweep(folder / "sweep", dialogues)
         bench_tiny(folder / "tiny", dialogues, rounds, "HH-shaped", "", apart)
         questions = data.qa_feedback(options.qa) if options.qa else []

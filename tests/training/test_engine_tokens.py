@@ -1,12 +1,15 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.training.tiny_models import make_tokenizer
 from training.base_model import preference_pairs
+from training.engine import tokens as tokens_module
 from training.engine.errors import RunError
 from training.engine.records import Group, Preference, Text
-from training.engine.render import Renderer
+from training.engine.render import Renderer, encode_all, seam_of, seams
 from training.engine.tokens import Lengths, prompt_ids, tokenise
 
 WIDE = Lengths(512, None, "drop")
@@ -161,3 +164,59 @@ def test_the_report_counts_tokens_once_per_shared_prefix() -> None:
     assert report.tokens == sum(one.packed_tokens for one in kept)
     assert report.unpacked_tokens - report.tokens == sum(one.shared for one in kept)
     assert len(report.rendered) == 3
+
+
+def odd_tokenizers() -> list[Any]:
+    """Tokenizers that treat the start of a text, blanks and letters in ways of their own."""
+    from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: number for number, word in enumerate(["[UNK]", *"abcxyz ▁ĠÉé\n<|>(", "▁a", "ab", "bc"])}
+    starts = [
+        pre_tokenizers.Metaspace(prepend_scheme="first"),
+        pre_tokenizers.Metaspace(prepend_scheme="always"),
+        pre_tokenizers.ByteLevel(add_prefix_space=True),
+    ]
+    found = []
+    for start in starts:
+        inner = Tokenizer(models.BPE(words, [("a", "b"), ("b", "c"), ("▁", "a")], unk_token="[UNK]"))
+        inner.pre_tokenizer = start  # type: ignore[assignment]
+        inner.normalizer = normalizers.Sequence([normalizers.NFD(), normalizers.Lowercase()])  # type: ignore[assignment]
+        inner.add_special_tokens(["<|u|>", "<|a|>", AddedToken("<l>", lstrip=True), AddedToken("<r>", rstrip=True)])
+        inner.add_special_tokens(["((", "(((", "xyx", AddedToken("<w>", single_word=True)])
+        inner.add_tokens([AddedToken("Éc", normalized=True)])
+        found.append(PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]"))
+    return found
+
+
+ODD = odd_tokenizers()
+WORDS = ["a", "b", "c", "xyx", "x", "(", " ", "  ", "\n", "É", "Éc", "<"]
+PIECES = st.sampled_from([*WORDS, "[UNK]", "<|u|>", "<|a|>", "<l>", "<r>", "<w>"])
+
+
+@settings(max_examples=600)
+@given(st.sampled_from(range(len(ODD))), st.lists(PIECES, max_size=12), st.lists(PIECES, max_size=6))
+def test_a_text_cut_at_a_seam_has_the_tokens_of_the_whole(number: int, before: list[str], after: list[str]) -> None:
+    tokenizer, prompt, part = ODD[number], "".join(before), "".join(after)
+    cut = seam_of(prompt, seams(tokenizer))
+    whole = encode_all(tokenizer, [prompt + part])[0]
+    head, tail = encode_all(tokenizer, [prompt[:cut], prompt[cut:] + part])
+    assert head + tail == whole
+
+
+def test_only_tokens_that_stand_for_themselves_are_seams() -> None:
+    assert set(seams(ODD[0])) == {"[UNK]", "<|u|>", "<|a|>", "<r>"}
+    assert "<|assistant|>" in seams(make_tokenizer())
+    split = make_tokenizer()
+    split.split_special_tokens = True
+    assert seams(split) == ()
+    assert seam_of("no seam", seams(ODD[0])) == 0
+
+
+def test_what_stands_before_the_last_seam_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = make_tokenizer()
+    long = message("user", "Why? " * 200)
+    whole, _ = tokenise([group(long, "Because.")], tokenizer, Lengths(4096, None, "drop"))
+    monkeypatch.setattr(tokens_module, "seams", lambda _tokenizer: ())
+    plain, _ = tokenise([group(long, "Because.")], tokenizer, Lengths(4096, None, "drop"))
+    assert whole == plain

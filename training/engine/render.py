@@ -57,7 +57,10 @@ class Renderer:
             self._finished(self._template(messages + as_messages(completion, "assistant"), answer_next=False))
             for completion in group.completions
         ]
-        shared = os.path.commonprefix([asked, *answered])  # noqa: RUF071 - these are texts, by character is meant
+        if all(text.startswith(asked) for text in answered):
+            shared = asked
+        else:
+            shared = os.path.commonprefix([asked, *answered])  # noqa: RUF071 - these are texts, by character is meant
         return Rendered(shared, tuple(text[len(shared) :] for text in answered), boundary_moved=shared != asked)
 
     def _template(self, messages: list[Message], *, answer_next: bool) -> str:
@@ -103,3 +106,34 @@ def encode_all(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> li
     tokenizer.backend_tokenizer.no_padding()
     encoded = tokenizer.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     return [one.ids for one in encoded]
+
+
+def seams(tokenizer: "PreTrainedTokenizerFast") -> tuple[str, ...]:
+    """Tokens before which a text can be cut, so that its parts encoded apart are the whole encoded at once.
+
+    These are added tokens that are found as they are written, in front of anything else: they take no blanks before
+    them, ask for no word boundary and share no letters with another added token.
+    """
+    if getattr(tokenizer, "split_special_tokens", False):
+        return ()
+    added = list(tokenizer.added_tokens_decoder.values())
+    return tuple(
+        one.content
+        for one in added
+        if not (one.lstrip or one.single_word or one.normalized)
+        and not any(_overlap(one.content, other.content) for other in added if other.content != one.content)
+        and not _overlap(one.content, one.content, itself=True)
+    )
+
+
+def _overlap(one: str, other: str, *, itself: bool = False) -> bool:
+    """Whether two words can share letters of a text."""
+    if not itself and (one in other or other in one):
+        return True
+    shorter = min(len(one), len(other))
+    return any(one[-n:] == other[:n] or other[-n:] == one[:n] for n in range(1, shorter + (not itself)))
+
+
+def seam_of(text: str, words: Sequence[str]) -> int:
+    """Where the last seam of a text is; 0 where it has none."""
+    return max([0, *(text.rfind(word) for word in words)])

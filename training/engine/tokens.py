@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from training.engine.errors import RunError
 from training.engine.files import sha256_json
 from training.engine.records import Group, Label, Preference
-from training.engine.render import Rendered, Renderer, encode_all, encode_placed, plain_completion
+from training.engine.render import Rendered, Renderer, encode_all, encode_placed, plain_completion, seam_of, seams
 from training.engine.segments import Segment, Segmenting, segments_of
 from training.engine.token_store import Encoded, TokenStore
 
@@ -183,13 +183,19 @@ def _encode(
     """Each group's tokens, and whether a tokenizer or template moved the boundary between prompt and completion.
 
     The completion is encoded with its prompt, as a reader of the whole text would. Where the prompt is then no token
-    prefix of the whole, the two are encoded apart, as generation would see them.
+    prefix of the whole, the two are encoded apart, as generation would see them. What stands before the last seam of
+    a prompt is encoded once and not with every completion.
     """
-    prompts = encode_all(tokenizer, [text.prompt for text in rendered])
-    wholes = iter(encode_all(tokenizer, [text.prompt + part for text in rendered for part in text.completions]))
+    words = seams(tokenizer)
+    cuts = [seam_of(text.prompt, words) for text in rendered]
+    heads = encode_all(tokenizer, [text.prompt[:cut] for text, cut in zip(rendered, cuts, strict=True)])
+    tails = [text.prompt[cut:] for text, cut in zip(rendered, cuts, strict=True)]
+    prompts = encode_all(tokenizer, tails)
+    continued = [tail + part for text, tail in zip(rendered, tails, strict=True) for part in text.completions]
+    wholes = iter(encode_all(tokenizer, continued))
     add_bos = not tokenizer.chat_template and adds_bos(tokenizer)
     encoded = []
-    for text, prompt in zip(rendered, prompts, strict=True):
+    for text, head, prompt in zip(rendered, heads, prompts, strict=True):
         completions, moved = [], text.boundary_moved
         for part in text.completions:
             whole = next(wholes)
@@ -198,7 +204,7 @@ def _encode(
             else:
                 moved = True
                 completions.append(tuple(encode_all(tokenizer, [part])[0]))
-        encoded.append(Encoded(_one_bos(prompt, tokenizer, add=add_bos), tuple(completions), moved))
+        encoded.append(Encoded(_one_bos(head + prompt, tokenizer, add=add_bos), tuple(completions), moved))
     return encoded
 
 
