@@ -149,6 +149,7 @@ urlpatterns = [
     path("p/<uuid:project>/routing/<uuid:plan>/stop/", rounds.plan_stop, name="plan-stop"),
     path("p/<uuid:project>/routing/<uuid:plan>/resume/", rounds.plan_resume, name="plan-resume"),
     path("p/<uuid:project>/judge/", judge.judge, name="judge"),
+    path("p/<uuid:project>/judge/figures/<uuid:annotator>/", judge.judge_figures, name="judge-figures"),
     path("p/<uuid:project>/judge/new/", judge.judge_create, name="judge-create"),
     path("p/<uuid:project>/judge/<uuid:judge>/", judge.judge_edit, name="judge-edit"),
     path("p/<uuid:project>/judge/<uuid:judge>/run/", judge.judge_run, name="judge-run"),

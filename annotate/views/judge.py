@@ -12,11 +12,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from feedback.exceptions import FeedbackError
-from feedback.models import Job, JobKind, Project, Task
+from feedback.models import Annotator, AnnotatorKind, Job, JobKind, Project, Task
 from feedback.services import budget
+from routing.judge.bias import Calibrated
 from routing.models import Judge, JudgeCall
-from routing.services import calibration, judges, judging
+from routing.services import calibration, judge_page, judges, judging
 from routing.services.calibration import JudgeReport
+from routing.services.judge_page import JudgePage
 
 from ..access import in_project, task_from, user_of
 from ..forms.judge import JudgeForm, RunForm
@@ -53,6 +55,60 @@ def judge(request: HttpRequest, project: Project) -> HttpResponse:
         **_job(request, project),
     }
     return render(request, "judge/judge.html", context)
+
+
+@require_GET
+@in_project("view")
+def judge_figures(request: HttpRequest, project: Project, annotator: UUID) -> HttpResponse:
+    """How far one judge can be trusted, how it leans, and how it compares with other judges and versions."""
+    judges_only = Annotator.objects.filter(project=project).exclude(kind=AnnotatorKind.HUMAN)
+    page = judge_page.judge_page(get_object_or_404(judges_only, public_id=annotator))
+    cost = amount_words(page.report.cost_per_thousand, project.currency)
+    context = {
+        "project": project,
+        "active": "judge",
+        "page": page,
+        "figures": _figures(page.report) | {"cost": cost},
+        "reliability": _reliability(page.calibration),
+        "leans": _leans(page),
+    }
+    return render(request, "judge/figures.html", context)
+
+
+def _reliability(found: Calibrated | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    points = [[one.predicted, one.observed] for one in found.bins]
+    return {
+        "series": [
+            {"name": "People", "points": points},
+            {"name": "As stated", "points": [[0, 0], [1, 1]], "tone": "muted", "dash": True},
+        ],
+        "done": True,
+    }
+
+
+def _leans(page: JudgePage) -> list[dict[str, Any]]:
+    """The pulls as bars: shares that would be one half, or people's, without them."""
+    mine, people = page.longer
+    rows = [
+        ("Prefers what is shown first", page.first_place, "judge"),
+        ("Prefers the longer one", mine, "judge"),
+        ("People prefer the longer one", people, "human"),
+    ]
+    return [
+        {
+            "label": label,
+            "value": share.value,
+            "low": share.low,
+            "high": share.high,
+            "tone": tone,
+            "words": f"{share.value:.0%}",
+            "note": f"of {share.count:,}",
+        }
+        for label, share, tone in rows
+        if share.value is not None
+    ]
 
 
 def _figures(report: JudgeReport) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from django.db.models import Avg, Count, Q
 from feedback.aggregation.agreement import cohen_kappa
 from feedback.models import Annotation, Annotator, AnnotatorKind, Project, Source
 from feedback.questions import PreferenceQuestion
+from routing.judge.bias import share_of
 
 from ..models import Judge, JudgeCall, Verdict
 from .evidence import said_of
 
 MOST_READ = 5000
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -70,16 +69,15 @@ def report_of(annotator: Annotator, judge: Judge | None) -> JudgeReport:
     consistent = [row.details["order_consistent"] for row in newest if row.details.get("order_consistent") is not None]
     votes = _people_on(list(said))
     pairs = [(said[pk], vote) for pk, given in votes.items() for vote in given if said[pk]]
-    agreed = _share([mine.label == vote.label for mine, vote in pairs if mine])
-    low, high = _wilson(agreed, len(pairs))
+    agreed = share_of([mine.label == vote.label for mine, vote in pairs if mine])
     return JudgeReport(
         annotator=annotator,
         judge=judge,
         verdicts=rows.count(),
         pairs=len(pairs),
-        agreement=agreed,
-        agreement_low=low,
-        agreement_high=high,
+        agreement=agreed.value,
+        agreement_low=agreed.low,
+        agreement_high=agreed.high,
         kappa=_kappa([(mine.label, vote.label) for mine, vote in pairs if mine]),
         order_consistency=_share(consistent),
         position_bias=_position_bias(judge),
@@ -120,16 +118,6 @@ def _people_on(instance_ids: Sequence[int]) -> Mapping[int, list[_Label]]:
 
 def _share(flags: Sequence[Any]) -> float | None:
     return sum(map(bool, flags)) / len(flags) if flags else None
-
-
-def _wilson(share: float | None, count: int) -> tuple[float | None, float | None]:
-    """Wilson's 95% interval of a share of ``count``."""
-    if share is None:
-        return None, None
-    spread = 1 + Z95**2 / count
-    centre = (share + Z95**2 / (2 * count)) / spread
-    half = Z95 * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2)) / spread
-    return centre - half, centre + half
 
 
 def _kappa(pairs: Sequence[tuple[int, int]]) -> float | None:

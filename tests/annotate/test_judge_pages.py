@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse
 
 from annotate.forms.judge import BACKENDS, SHAPES, JudgeForm
-from feedback.models import Job
+from feedback.models import Annotator, Job
 from feedback.services import jobs
 from feedback.services.people import create_project
 from routing.judge.config import DEFAULT_PRINCIPLES, BackendName, PromptShape
@@ -64,6 +64,47 @@ def test_figures_compare_a_recorded_judge_with_people(browser: Callable[..., Any
     assert "Recorded judge" in page
     assert "95%:" in page
     assert "80 pairs" in page
+
+
+def test_a_judges_page_says_how_far_to_trust_it(
+    browser: Callable[..., Any], django_assert_max_num_queries: Any
+) -> None:
+    cast = make_world().cast
+    for instance in cast.task.instances.all():
+        instance.completions = [{**one, "model": f"m{n}"} for n, one in enumerate(instance.completions)]
+        instance.save(update_fields=["completions"])
+    recorded = Annotator.objects.get(project=cast.project, name="Recorded judge")
+    pool = simulated_judge(cast)
+    set_cap(cast.task, 10_000_000)
+    judge_all(cast, pool)
+    client = browser(cast.viewer)
+    client.get(at("judge-figures", cast, recorded.public_id))
+    with django_assert_max_num_queries(40):
+        page = client.get(at("judge-figures", cast, recorded.public_id)).content.decode()
+    for words in ("Reliability", "Expected calibration error", "How it leans", "Agreement by slice", "Win rates"):
+        assert words in page
+    assert "Beside other judges and versions" in page
+    own = client.get(at("judge-figures", cast, pool.annotator.public_id)).content.decode()
+    assert "Prefers what is shown first" in own
+    assert "Edit judge" not in own
+    assert "Edit judge" in browser(cast.owner).get(at("judge-figures", cast, pool.annotator.public_id)).content.decode()
+
+
+def test_a_judge_without_people_says_what_to_do(cast: Cast, browser: Callable[..., Any]) -> None:
+    judge = simulated_judge(cast)
+    page = browser(cast.viewer).get(at("judge-figures", cast, judge.annotator.public_id))
+    assert "Nothing to compare yet" in page.content.decode()
+
+
+def test_people_and_other_projects_judges_have_no_page(cast: Cast, browser: Callable[..., Any]) -> None:
+    person = Annotator.objects.create(project=cast.project, kind="human", name="A person")
+    judge = simulated_judge(cast)
+    other = create_project("Other", owner=cast.outsider)
+    foreign = judges.create_judge(other, "Foreign", SIMULATED, actor=cast.outsider)
+    for annotator in (person, foreign.annotator):
+        assert browser(cast.owner).get(at("judge-figures", cast, annotator.public_id)).status_code == 404
+    assert browser(cast.outsider).get(at("judge-figures", cast, judge.annotator.public_id)).status_code == 404
+    assert browser(cast.annotator).get(at("judge-figures", cast, judge.annotator.public_id)).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ EMPTY = (
 OF_A_PROJECT = (
     *EMPTY,
     *("task", "task-edit", "task-questions", "questions-json", "questions-review", "task-preview", "preset", "media"),
-    *("task-preview-room", "preset-room", "instance", "import", "plan-create", "plan", "judge-edit"),
+    *("task-preview-room", "preset-room", "instance", "import", "plan-create", "plan", "judge-edit", "judge-figures"),
     *("dataset-create", "dataset", "run", "model"),
     *("evaluation-create", "evaluation", "generation-create", "generation", "scoring-create", "scoring"),
     *("runs-compare", "sweep"),

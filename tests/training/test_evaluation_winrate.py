@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from feedback.aggregation.length_control import length_controlled
 from training.evaluation.diversity import Drawing, distinct, diversity, jaccard
-from training.evaluation.winrate import Comparison, length_controlled, mismatch, win_rate
+from training.evaluation.winrate import Comparison, mismatch, win_rate
 
 
 def said(

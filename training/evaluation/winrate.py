@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from feedback.aggregation.length_control import length_controlled
 from training.evaluation.accuracy import share_interval
 
 Floats = NDArray[np.float64]
-_RIDGE, _STEPS = 1e-3, 50
 _LEAST = 10
 
 
@@ -48,27 +48,6 @@ def win_rate(comparisons: Sequence[Comparison], *, seed: int = 0) -> dict[str, A
         "high": high,
         "length_controlled": length_controlled(outcomes, gaps) if len(outcomes) >= _LEAST else None,
     }
-
-
-def length_controlled(outcomes: Floats, gaps: Floats) -> float:
-    """The win rate that is left when both completions are equally long.
-
-    Fits logit P(win) = a + b tanh(gap / sd) to `outcomes` [N] by maximum likelihood, with a ridge of 0.001 against
-    separation, and returns sigma(a), as length-controlled AlpacaEval does (arXiv:2404.04475); its term for how hard an
-    instruction is needs many models and is left out. `gaps` [N] are lengths minus lengths of the other.
-    """
-    spread = gaps.std()
-    columns = np.column_stack([np.ones(len(gaps)), np.tanh(gaps / spread) if spread else np.zeros(len(gaps))])
-    weights = np.zeros(2)
-    for _ in range(_STEPS):
-        p = 1 / (1 + np.exp(-columns @ weights))
-        slope = columns.T @ (outcomes - p) - _RIDGE * weights
-        bend = (columns * (p * (1 - p))[:, None]).T @ columns + _RIDGE * np.eye(2)
-        step = np.linalg.solve(bend, slope)
-        weights += np.clip(step, -2, 2)
-        if np.abs(step).max() < 1e-9:
-            break
-    return float(1 / (1 + np.exp(-weights[0])))
 
 
 def mismatch(comparisons: Sequence[Comparison], *, seed: int = 0) -> dict[str, Any] | None:
