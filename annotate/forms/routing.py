@@ -9,6 +9,7 @@ from django import forms
 from feedback.models import Annotator, AnnotatorKind, Project
 from routing.models import Judge
 from routing.services import planning
+from routing.services.constraints import FLOORS
 from routing.services.rounds import LIMITS, ROUNDS
 
 from .fields import MoneyField
@@ -71,6 +72,24 @@ class PlanForm(forms.Form):
         required=False,
         help_text="Only for rounds: where one person and all else disagree, another one decides.",
     )
+    floors = forms.MultipleChoiceField(
+        label="People label all that is",
+        choices=list(FLOORS.items()),
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text="Before anything else, whatever the strategy wishes.",
+    )
+    most_people = forms.IntegerField(
+        label="Instances for people, at most",
+        min_value=1,
+        max_value=10**7,
+        required=False,
+    )
+    guarantee = forms.BooleanField(
+        label="Never below random",
+        required=False,
+        help_text="Draws at random where the prediction is not surely better. Not for rounds.",
+    )
     kind = forms.ChoiceField(
         label="Prediction",
         choices=[
@@ -95,12 +114,15 @@ class PlanForm(forms.Form):
         """What :func:`routing.services.planning.make_plan` is given."""
         data = self.cleaned_data
         given = {name: data[name] for name in LIMITS if data.get(name) is not None}
+        rules = {name: data[name] for name in ("floors", "most_people", "guarantee") if data.get(name)}
         return {
             "strategy": data["strategy"],
             "budget_micros": data["budget"],
             "judge": self.judges[data["judge"]],
             "seed": data["seed"],
-            "params": {"labels": data["labels"], "kind": data["kind"]} | (given if data["strategy"] == ROUNDS else {}),
+            "params": {"labels": data["labels"], "kind": data["kind"]}
+            | rules
+            | (given if data["strategy"] == ROUNDS else {}),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 KEPT = "People already labelled this instance, which costs nothing more."
 NO_VERDICT = "The judge gave no verdict here and the plan does not reach it with people."
 NO_MONEY = "The money ran out before this instance."
+RULED = "A rule of the plan: people label every instance of this kind."
 NOT_JUDGED = "The judge was not asked, and asking it is not part of this plan."
 
 
@@ -66,8 +67,10 @@ def plan_for(name: str, pool: Pool, budget: Budget, ranking: Ranking, *, judge_r
 
     Labels that exist already are kept for nothing. With `judge_rest` the judge first labels everything that it can pay
     for, then instances are lifted to people in order while money lasts (a lifted instance that was not judged yet gives
-    the judge's price back). Without it people come first, and only verdicts that exist fill the rest.
+    the judge's price back). Without it people come first, and only verdicts that exist fill the rest. What the pool
+    says people must label stands before the order.
     """
+    ranking = _floors_first(pool, ranking)
     spending = _spend(pool, budget, ranking, judge_rest)
     codes, reasons = _reasons(pool, spending, ranking)
     spent = spending.judge_units + spending.human_units
@@ -89,6 +92,24 @@ def plan_for(name: str, pool: Pool, budget: Budget, ranking: Ranking, *, judge_r
         now=_now(pool, spending, ranking),
         choice=spending.choice,
     )
+
+
+def _floors_first(pool: Pool, ranking: Ranking) -> Ranking:
+    """The same wish with the instances that people must label before all others, for certain."""
+    if pool.must is None:
+        return ranking
+    rows = np.flatnonzero(pool.must & ~pool.human_done)
+    rows = rows[np.argsort(-ranking.score[rows], kind="stable")]
+    others = ~pool.must[ranking.order]
+    choice, propensity, first = ranking.choice, ranking.propensity, ranking.first
+    if choice is not None:
+        choice = np.where(pool.must, 1, choice)
+    if propensity is not None:
+        propensity = np.where(pool.must, 1.0, propensity)
+    if first is not None:
+        first = len(rows) + int(others[:first].sum())
+    order = np.concatenate([rows, ranking.order[others]])
+    return replace(ranking, order=order, choice=choice, propensity=propensity, first=first)
 
 
 def _now(pool: Pool, spending: _Spending, ranking: Ranking) -> NDArray[np.bool_] | None:
@@ -150,18 +171,20 @@ def _within(price: Ints, money: int, wish: Ints, capacity: Sequence[int | None])
 
 
 def _reasons(pool: Pool, spending: _Spending, ranking: Ranking) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    reasons = (ranking.wording.human, ranking.wording.judge, KEPT, NO_VERDICT, NO_MONEY, NOT_JUDGED)
+    reasons = (ranking.wording.human, ranking.wording.judge, KEPT, NO_VERDICT, NO_MONEY, NOT_JUDGED, RULED)
+    ruled = np.zeros(pool.size, dtype=bool) if pool.must is None else pool.must
     human = spending.arm == Source.HUMAN
     none = spending.arm == Source.NONE
     codes = np.select(
         [
             human & pool.human_done,
+            human & ruled,
             human,
             none & pool.judged & ~spending.out_of_money,
             none & ~pool.judged & ~spending.out_of_money,
             spending.out_of_money,
         ],
-        [2, 0, 3, 5, 4],
+        [2, 6, 0, 3, 5, 4],
         default=1,
     )
     return codes.astype(np.uint8), reasons

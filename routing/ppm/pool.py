@@ -104,7 +104,8 @@ class Pool:
     even if it abstained. order_consistent [N]: False where its verdict changed with the sides. human_done [N]:
     people's labels are there. tags [N, F]: 0/1. length_gap [N] ≥ 0, how far the completions' lengths part. The rest is
     estimated from the pilot; `learner` also from every later label; `true_gain` is known in simulations only.
-    `arm_advantages`: over the judge, by the name of each further arm.
+    `arm_advantages`: over the judge, by the name of each further arm. `must` [N]: people label these before anything
+    else, whatever the strategy wishes.
     """
 
     judge_p: Floats
@@ -121,6 +122,7 @@ class Pool:
     length_gap: Floats | None = None
     learner: Learner | None = None
     arm_advantages: Mapping[str, Advantage] = field(default_factory=dict)
+    must: Bools | None = None
 
     def __post_init__(self) -> None:
         vectors = (self.judged, self.order_consistent, self.human_done, self.tags)

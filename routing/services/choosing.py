@@ -124,10 +124,13 @@ def first_round(plan: RoutingPlan, evidence: TaskEvidence, pool: Pool, arms: Bud
     known = learning.known_of(plan.task, plan.judge, evidence)
     learner = learning.learner_of(known)
     asked = asked_of(plan.task, evidence.ids)
-    candidates = np.flatnonzero((asked.answered == 0) & ~asked.waiting)
+    must = np.zeros(pool.size, dtype=bool) if pool.must is None else pool.must & ~pool.human_done
+    candidates = np.flatnonzero((asked.answered == 0) & ~asked.waiting & ~must)
     judge_units = int((~pool.judged & ~pool.human_done).sum()) * arms.judge.cost_units
     left = max(arms.units - judge_units, 0)
-    most = left // arms.human.cost_units if arms.human.cost_units else len(candidates)
+    payable = left // arms.human.cost_units if arms.human.cost_units else pool.size
+    capacity = pool.size if arms.human.capacity is None else arms.human.capacity
+    most = max(min(payable, capacity) - int(must.sum()), 0)
     chosen = choose(plan, learner, known, candidates, most, 1)
     worth = worth_of(learner)
     chance = np.zeros(pool.size)
@@ -157,10 +160,10 @@ def first_round(plan: RoutingPlan, evidence: TaskEvidence, pool: Pool, arms: Bud
         _curve_of(plan, curve, judge_units, arms, pool),
         (here.mean, (here.high - here.low) / (2 * 1.96)),
         {
-            "rounds": _facts(known, learner, chosen, worth, least),
+            "rounds": _facts(known, learner, chosen, worth, least, int(must.sum())),
             "accuracy": {"human": float(learner.accuracy), "judge": curve.all_judge},
         },
-        _notes(known, chosen),
+        _notes(known, chosen, int(must.sum())),
     )
 
 
@@ -190,9 +193,9 @@ def _curve_of(plan: RoutingPlan, curve: LabelCurve, judge_units: int, arms: Budg
     }
 
 
-def _facts(known: Known, learner: Learner, chosen: Round, worth: Worth, least: float) -> dict[str, Any]:
+def _facts(known: Known, learner: Learner, chosen: Round, worth: Worth, least: float, ruled: int) -> dict[str, Any]:
     return {
-        "asked": len(chosen.instances),
+        "asked": len(chosen.instances) + ruled,
         "drawn": len(chosen.drawn),
         "before": list(known.before),
         "progress": asdict(learner.progress),
@@ -211,11 +214,11 @@ def stats_of(learner: Learner, worth: Worth, least: float) -> dict[str, float | 
     }
 
 
-def _notes(known: Known, chosen: Round) -> list[str]:
+def _notes(known: Known, chosen: Round, ruled: int) -> list[str]:
     notes = []
     if known.before:
         notes.append(f"It begins from what people taught on {', '.join(known.before)}.")
-    if chosen.ended:
+    if chosen.ended and not ruled:
         notes.append(f"People are asked for nothing: {chosen.ended}.")
     return notes
 

@@ -26,7 +26,7 @@ from routing.ppm.regression import MODELS
 from routing.ppm.strategies import STRATEGIES, Strategy, strategy_named
 
 from ..models import Judge, PerformancePredictionModel, PlanState, RoutingDecision, RoutingPlan, Verdict
-from . import rounds
+from . import constraints, rounds
 from .deciding import ARMS, Worth, decisions_of, effects_of, gain_by_tag, worth_of
 from .evidence import TaskEvidence, load_evidence
 from .judging import estimate_micros
@@ -35,7 +35,13 @@ LEAST_REAL_RUNS = 8
 LEAST_VERDICTS = 20
 WIDER = Z95 / Z80
 """The curve comes with 80% bounds; pages show 95% everywhere."""
-LIMITS = {"labels": (1, 9), "mixes": (50, 5000), "judge_price_micros": (0, 10**9), **rounds.LIMITS}
+LIMITS = {
+    "labels": (1, 9),
+    "mixes": (50, 5000),
+    "judge_price_micros": (0, 10**9),
+    **rounds.LIMITS,
+    **constraints.LIMITS,
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,9 @@ def make_plan(
     params: ``labels`` (people per instance, 1), ``kind`` of prediction model ("gp"), ``mixes`` (500), ``pilot`` (public
     ids: people's labels elsewhere are not looked at), ``judge_price_micros`` (for a recorded judge); for rounds
     ``explore`` (percent drawn at random, 5 to 15), ``least_points`` (what a label must add to pay) and ``most_labels``
-    (people for an instance whose label stays in doubt).
+    (people for an instance whose label stays in doubt). Rules: ``floors`` (tags whose instances people label
+    throughout), ``most_people`` (instances for people at most), ``guarantee`` (random rather than a prediction that is
+    not surely above it).
     Raises InvalidInput.
     """
     checked = _checked(task, strategy, budget_micros, judge, dict(params or {}))
@@ -120,7 +128,9 @@ def _checked(
         errors["pilot"] = "Must be a list of instance ids."
     if strategy == rounds.ROUNDS and "pilot" in params:
         errors["pilot"] = "A plan in rounds learns from every label."
-    errors |= dict.fromkeys(set(params) - {*LIMITS, "kind", "pilot"}, "This cannot be set.")
+    errors |= constraints.errors_in(params, in_rounds=strategy == rounds.ROUNDS)
+    known = {*LIMITS, "kind", "pilot", "floors", "guarantee"}
+    errors |= dict.fromkeys(set(params) - known, "This cannot be set.")
     if errors:
         raise InvalidInput("The plan cannot be made like this.", errors=errors)
     return params
@@ -155,15 +165,18 @@ def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:
     if not known.ids:
         raise WrongState("This task has no instances with two completions.")
     context.progress(1, 4, "Learning from the pilot")
-    human = Arm("people", "crowd", plan.task.human_price_micros / MICROS, plan.params.get("labels", 1))
+    price, most = plan.task.human_price_micros / MICROS, plan.params.get("most_people")
+    human = Arm("people", "crowd", price, plan.params.get("labels", 1), most)
     arms = Budget(plan.budget_micros / MICROS, _judge_arm(plan), human)
     rng = np.random.default_rng(plan.seed % 2**63)
     kind = plan.params.get("kind", "gp")
     prepared = prepare(known.evidence, human, rng, mixes=plan.params.get("mixes", 500), kind=kind)
     pool, notes = _with_real_runs(plan.task, known, prepared, kind)
+    pool = constraints.with_floors(plan, pool)
     context.progress(2, 4, "Choosing")
     if plan.strategy == rounds.ROUNDS:
         first = rounds.first_round(plan, known, pool, arms)
+        constraints.check_floors(pool, first.answer)
         context.progress(3, 4, "Writing decisions")
         summary = _summary(pool, prepared, first.answer, arms, list(first.notes), known, first.worth) | first.summary
         _store(context, plan, first.decisions, prepared, summary, first.curve, first.predicted, kind)
@@ -171,7 +184,8 @@ def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:
     strategy = strategy_named(plan.strategy)
     if not strategy.can_route(pool):
         raise NotFittedError(" ".join(notes) or "What this strategy needs is not known of this pool yet.")
-    answer = strategy.route(pool, arms, rng)
+    answer = constraints.guaranteed(plan, pool, arms, strategy.route(pool, arms, rng), rng)
+    constraints.check_floors(pool, answer)
     curve = _curve(plan, pool, arms, strategy)
     context.progress(3, 4, "Writing decisions")
     worth = worth_of(pool)

@@ -29,7 +29,7 @@ from .money import plan_money
 
 SUMMARY = "Each round of labels teaches where the next ones pay; it stops when none does. The default."
 LEVELS = 100
-SPENT = "The plan's money is spent."
+SPENT = "The plan's money is spent, or its cap on people is reached."
 EXHAUSTED = "The task's budget does not cover another round."
 REPLACED = "Another plan was put in force."
 TAKEN_BACK = "Taken back when the plan was stopped, before anybody began it."
@@ -134,10 +134,15 @@ def _rows_of(plan: RoutingPlan, last: RoutingRound, known: Known) -> Any:
 
 
 def _affordable(plan: RoutingPlan) -> int | None:
-    """How many instances the plan's money still pays for; ``None`` where people cost nothing."""
+    """How many more instances the plan's money and its cap on people allow; ``None`` where neither does."""
     money = plan_money(plan)
     price = plan.task.human_price_micros * choosing.setting(plan, "labels")
-    return max(plan.budget_micros - money.spent - money.reserved, 0) // price if price else None
+    payable = max(plan.budget_micros - money.spent - money.reserved, 0) // price if price else None
+    cap: int | None = plan.params.get("most_people")
+    if cap is None:
+        return payable
+    places = max(cap - plan.decisions.current().filter(arm=Arm.HUMAN, request__price_micros__gt=0).count(), 0)
+    return places if payable is None else min(payable, places)
 
 
 def _decisions(

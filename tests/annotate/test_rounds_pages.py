@@ -61,6 +61,20 @@ def test_settings_of_rounds_that_make_no_sense_are_refused(
     assert not world.cast.task.plans.exists()
 
 
+def test_a_plans_rules_are_set_on_the_page(world: World, browser: Callable[..., Any]) -> None:
+    rules = {"floors": ["code", "reasoning"], "most_people": "9", "guarantee": "on"}
+    made = browser(world.cast.manager).post(at("plan-create", world.cast), wish(world, **rules))
+    assert made.status_code == 302
+    params = world.cast.task.plans.get().params
+    assert {name: params[name] for name in rules} == {
+        "floors": ["code", "reasoning"], "most_people": 9, "guarantee": True,
+    }  # fmt: skip
+    refused = browser(world.cast.manager).post(
+        at("plan-create", world.cast), wish(world, strategy="adaptive_advantage", guarantee="on", floors=["nonsense"])
+    )
+    assert refused.status_code == 422
+
+
 def test_the_part_follows_the_labels_and_asks_for_itself_while_rounds_go_on(
     world: World, browser: Callable[..., Any]
 ) -> None:

@@ -17,7 +17,8 @@ HUMAN_WORDING = Wording("People label everything that the money allows.", "The m
 def route_judge(pool: Pool, budget: Budget, rng: np.random.Generator) -> Plan:
     """The judge labels all; labels that people gave already are left out of the mix."""
     nothing = np.zeros(pool.size)
-    bare = replace(pool, human_done=np.zeros(pool.size, dtype=bool))
+    must = None if pool.must is None else pool.must & ~pool.human_done
+    bare = replace(pool, human_done=np.zeros(pool.size, dtype=bool), must=must)
     return plan_for("all_judge", bare, budget, Ranking(np.zeros(0, dtype=np.int64), nothing, nothing, JUDGE_WORDING))
 
 
