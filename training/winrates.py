@@ -138,10 +138,14 @@ def outcome_of(asked: Question, answer: Mapping[str, Any], a: int, b: int) -> fl
     return 0.5 - 0.5 * ((places[a] > places[b]) - (places[a] < places[b]))
 
 
+def _people_first(said: Said) -> list[Who]:
+    return sorted(said.by, key=lambda one: (one.source != Source.HUMAN, one))
+
+
 def rates(said: Said) -> list[Rates]:
     """Win rates by who compared and by the two models, people first."""
     found = []
-    for who in sorted(said.by, key=lambda one: (one.source != Source.HUMAN, one)):
+    for who in _people_first(said):
         pairs: dict[tuple[str, str], list[Comparison]] = {}
         for _, one in said.by[who]:
             pairs.setdefault((one.model, one.other), []).append(one)
@@ -152,9 +156,11 @@ def rates(said: Said) -> list[Rates]:
 def mismatches(said: Said) -> list[dict[str, Any]]:
     """Where each reward model and the others part: its score gap on an instance beside their preference there."""
     found = []
-    for scorer, scored in said.by.items():
+    for scorer in _people_first(said):
+        scored = said.by[scorer]
         gaps = {(pk, one.model, one.other): one.reward_gap for pk, one in scored if one.reward_gap is not None}
-        for who, several in said.by.items() if gaps else ():
+        for who in _people_first(said) if gaps else ():
+            several = said.by[who]
             if any(one.reward_gap is not None for _, one in several):
                 continue
             beside = [replace(one, reward_gap=gaps.get((pk, one.model, one.other))) for pk, one in several]
