@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -34,9 +35,9 @@ TAGS, DIM, FEATURES = 90, 256, 40
 JUDGE, PEOPLE = Arm("judge", "judge", 0.01), Arm("people", "crowd", 0.3)
 
 
-def report(figure: str, seconds: float, goal: float, **detail: object) -> None:
+def report(figure: str, value: float, goal: float, unit: str = "s", **detail: object) -> None:
     """Print one figure with its goal."""
-    line = {"figure": figure, "value": round(seconds, 3), "unit": "s", "goal": goal, "holds": seconds <= goal}
+    line = {"figure": figure, "value": round(value, 3), "unit": unit, "goal": goal, "holds": value <= goal}
     print(json.dumps(line | {"detail": detail}), flush=True)
 
 
@@ -81,18 +82,50 @@ def bench_features(size: int) -> None:
     report(f"features_{size}", wall, 6.0 * size / 10_000, words_per_completion=150, cpu_seconds=round(cpu, 3))
 
 
-def bench_plan(size: int, mixes: int, goal: float) -> None:
+def whole_plan(evidence: Evidence, mixes: int, strategy: str = "adv_topk") -> None:
     """Everything from evidence to a plan with its predicted metric."""
+    prepared = prepare(evidence, PEOPLE, np.random.default_rng(0), mixes=mixes)
+    budget = budget_for_share(prepared.pool, 0.25, Budget(0, JUDGE, PEOPLE))
+    STRATEGIES[strategy].route(prepared.pool, budget, np.random.default_rng(0))
+
+
+def bench_plan(figure: str, mixes: int, goal: float, strategy: str = "adv_topk") -> None:
+    """A whole plan of 10,000 instances."""
+    evidence = evidence_of(10_000)
+    wall, cpu = best_of(3, lambda: whole_plan(evidence, mixes, strategy))
+    report(figure, wall, goal, tags=TAGS, mixes=mixes, strategy=strategy, cpu_seconds=round(cpu, 3))
+
+
+def bench_growth(sizes: Sequence[int], mixes: int = 500) -> None:
+    """Whole plans of more and more instances, each in a process of its own so that its peak memory is its own."""
+    seconds: dict[int, float] = {}
+    for size in sizes:
+        told = subprocess.run(
+            [sys.executable, __file__, "--one-plan", str(size), str(mixes)], capture_output=True, text=True, check=True
+        )
+        measured = json.loads(told.stdout)
+        seconds[size] = measured["seconds"]
+        name = {10**6: "1m"}.get(size, f"{size // 1000}k")
+        if size == 10**6:
+            report("plan_1m_s", measured["seconds"], 60.0, mixes=mixes, cpu_seconds=measured["cpu_seconds"])
+            report("plan_1m_peak_mib", measured["peak_mib"], 4096.0, "MiB", before_mib=measured["before_mib"])
+        else:
+            report(
+                f"plan_{name}_alone_s", measured["seconds"], 60.0 * size / 10**6 + 1.0, peak_mib=measured["peak_mib"]
+            )
+    if len(seconds) > 1:
+        first, last = min(seconds), max(seconds)
+        factor = (seconds[last] / seconds[first]) / (last / first)
+        report("plan_growth", factor, 1.5, "x of linear", instances=f"{first:,} to {last:,}")
+
+
+def one_plan(size: int, mixes: int) -> None:
+    """What `bench_growth` reads of a process: seconds and peak memory of one plan, evidence made beforehand."""
     evidence = evidence_of(size)
-
-    def work() -> None:
-        prepared = prepare(evidence, PEOPLE, np.random.default_rng(0), mixes=mixes)
-        budget = budget_for_share(prepared.pool, 0.25, Budget(0, JUDGE, PEOPLE))
-        STRATEGIES["adv_topk"].route(prepared.pool, budget, np.random.default_rng(0))
-
-    wall, cpu = best_of(3 if size <= 10_000 else 1, work)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    report(f"plan_{size}_{mixes}_mixes", wall, goal, tags=TAGS, cpu_seconds=round(cpu, 3), peak_gib=round(peak, 2))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    wall, cpu = best_of(1, lambda: whole_plan(evidence, mixes))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"seconds": wall, "cpu_seconds": round(cpu, 2), "peak_mib": peak, "before_mib": round(before)}))
 
 
 def bench_proxies(size: int, mixes: int, goal: float) -> None:
@@ -109,7 +142,7 @@ def bench_process(points: int) -> None:
     rng = np.random.default_rng(0)
     phi, y = rng.normal(size=(points, TAGS + 6)), rng.normal(size=points)
     wall, cpu = best_of(3, lambda: fit_model("gp", phi, y).predict(phi[:100]))
-    report(f"gp_{points}", wall, 2.0, columns=TAGS + 6, cpu_seconds=round(cpu, 3))
+    report(f"gp_{points}_s", wall, 2.0, columns=TAGS + 6, cpu_seconds=round(cpu, 3))
 
 
 def bench_slider(size: int) -> None:
@@ -136,18 +169,23 @@ def bench_strategies(size: int) -> None:
 def main() -> None:
     """Run the quick benches, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="skip the million instances")
+    parser.add_argument("--quick", action="store_true", help="fewer texts and strategies; the million stays")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="routing always runs on the processor")
-    quick = parser.parse_args().quick
-    bench_features(2_000 if quick else 10_000)
-    bench_plan(10_000, 500, 0.5)
-    bench_plan(10_000, 5_000, 2.0)
-    bench_proxies(10_000, 500, 0.2)
+    parser.add_argument("--one-plan", nargs=2, type=int, metavar=("SIZE", "MIXES"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one_plan:
+        one_plan(*options.one_plan)
+        return
+    bench_plan("plan_10k_s", 500, 0.5)
+    bench_plan("plan_10k_5000_mixes_s", 5_000, 2.0)
+    bench_plan("plan_10k_guided_s", 500, 2.0, "ppm_guided")
     bench_process(1_200)
+    bench_growth((10_000, 100_000, 1_000_000))
+    bench_proxies(10_000, 500, 0.2)
     bench_slider(10_000)
-    bench_strategies(100_000)
-    if not quick:
-        bench_plan(1_000_000, 500, 60.0)
+    bench_features(1_000 if options.quick else 10_000)
+    if not options.quick:
+        bench_strategies(100_000)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 Masks = NDArray[np.uint8]
 Ints = NDArray[np.int64]
+Members = NDArray[np.bool_]
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.02, 1.0
 
 
-def tag_members(tags: Masks) -> list[Ints]:
-    """For each tag of [N, F] the instances that carry it, ascending."""
-    return [np.flatnonzero(tags[:, column]) for column in range(tags.shape[1])]
+def tag_members(tags: Masks) -> list[Members]:
+    """For each tag of [N, F] whether each instance carries it [N]; contiguous, so that unions are cheap."""
+    return [np.ascontiguousarray(tags[:, column]) != 0 for column in range(tags.shape[1])]
 
 
-def knapsack_mix(members: Sequence[Ints], size: int, budget: int, rng: np.random.Generator) -> Masks:
+def knapsack_mix(members: Sequence[Members], size: int, budget: int, rng: np.random.Generator) -> Masks:
     """One mix [N] with exactly `budget` ones: walk shuffled tags, adding each tag's instances until it is full.
 
     The last tag is cut at random; if every tag together is not enough, the rest is drawn at random
@@ -29,22 +30,25 @@ def knapsack_mix(members: Sequence[Ints], size: int, budget: int, rng: np.random
     """
     if not 0 <= budget <= size:
         raise ValueError("A mix cannot route more instances than there are.")
-    mask = np.zeros(size, dtype=np.uint8)
-    left = budget
+    mask, count = np.zeros(size, dtype=bool), 0
     for tag in rng.permutation(len(members)):
-        if left == 0:
-            return mask
-        left -= _take(mask, members[tag], left, rng)
-    if left:
-        _take(mask, np.arange(size), left, rng)
-    return mask
+        if count == budget:
+            break
+        wider = mask | members[tag]
+        more = int(np.count_nonzero(wider))
+        if more > budget:
+            return _cut(mask, wider, budget - count, rng)
+        mask, count = wider, more
+    if count < budget:
+        return _cut(mask, np.ones(size, dtype=bool), budget - count, rng)
+    return mask.view(np.uint8)
 
 
-def _take(mask: Masks, candidates: Ints, most: int, rng: np.random.Generator) -> int:
-    new = candidates[mask[candidates] == 0]
-    chosen = new if len(new) <= most else rng.choice(new, most, replace=False)
-    mask[chosen] = 1
-    return len(chosen)
+def _cut(mask: Members, wider: Members, most: int, rng: np.random.Generator) -> Masks:
+    """The mask with `most` of what is only in the wider one, drawn at random."""
+    new = np.flatnonzero(wider & ~mask)
+    mask[rng.choice(new, most, replace=False)] = True
+    return mask.view(np.uint8)
 
 
 def random_mix(size: int, budget: int, rng: np.random.Generator) -> Masks:

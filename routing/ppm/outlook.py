@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routing.ppm.proxy import ProxyMetric, ProxyRewardModels, masked_sums
-from routing.ppm.regression import FittedModel, fit_model
+from routing.ppm.regression import FittedModel, fit_model, rows_used
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.uint8]
+Singles = NDArray[np.float32]
 
 SUMMARY_NAMES = ("human_share", "cost_share", "advantage", "positive_advantage", "squared_advantage", "proxy")
 
@@ -29,8 +30,11 @@ class MixDesign:
     models: ProxyRewardModels
     metric: ProxyMetric
 
-    def matrix(self, masks: Masks) -> Floats:
-        """Φ [M, F + 6] of masks [M, N]: [Zᵀs/N, |s|/N, cost share, Σadv/N, Σadv₊/N, Σadv²/N, U_proxy(s)]."""
+    def matrix(self, masks: Masks, weights: Singles | None = None) -> Floats:
+        """Φ [M, F + 6] of masks [M, N]: [Zᵀs/N, |s|/N, cost share, Σadv/N, Σadv₊/N, Σadv²/N, U_proxy(s)].
+
+        `weights` [M, d]: the masks' proxy models where they are known already.
+        """
         size = max(len(self.tags), 1)
         total = max(float(self.cost.sum()), 1e-12)
         adv = self.advantage
@@ -38,7 +42,8 @@ class MixDesign:
         counts = masked_sums(masks, np.concatenate([self.tags.astype(np.float32), extra], axis=1))
         scale = np.full(counts.shape[1], 1.0 / size)
         scale[self.tags.shape[1] + 1] = 1.0 / total
-        return np.column_stack([counts * scale, self.metric.scores(self.models.weights(masks))])
+        models = self.models.weights(masks) if weights is None else weights
+        return np.column_stack([counts * scale, self.metric.scores(models)])
 
 
 @dataclass(frozen=True)
@@ -63,15 +68,23 @@ class Outlook:
 
 
 def fit_outlook(
-    kind: str, design: MixDesign, masks: Masks, scores: Floats, noise: Floats | None = None, extra_sd: float = 0.0
+    kind: str,
+    design: MixDesign,
+    masks: Masks,
+    scores: Floats,
+    noise: Floats | None = None,
+    extra_sd: float = 0.0,
+    weights: Singles | None = None,
 ) -> Outlook:
-    """Fit the named model (see regression.MODELS) to the scores [M] of masks [M, N].
+    """Fit the named model (see regression.MODELS) to the scores [M] of masks [M, N], with their proxy models if known.
 
-    Raises ValueError as fit_model does.
+    Mixes that the model would not use (see regression.rows_used) are not described. Raises ValueError as fit_model.
     """
-    return Outlook(
-        kind, design, fit_model(kind, design.matrix(masks), scores, noise, len(SUMMARY_NAMES)), len(scores), extra_sd
-    )
+    rows = rows_used(kind, len(scores))
+    part = None if weights is None else weights[rows]
+    phi = design.matrix(masks[rows], part)
+    model = fit_model(kind, phi, scores[rows], None if noise is None else noise[rows], len(SUMMARY_NAMES))
+    return Outlook(kind, design, model, len(scores), extra_sd)
 
 
 def fit_to_runs(outlook: Outlook, masks: Masks, values: Floats, slope_strength: float = 0.05) -> Outlook:

@@ -49,6 +49,8 @@ Ints = NDArray[np.int64]
 
 LEAST_VALIDATION = 20
 MOST_VALIDATION = 1000
+# Ninety-one weights of tags need no more.
+MOST_TAG_MIXES = 1000
 
 
 @dataclass(frozen=True)
@@ -259,8 +261,8 @@ def _fit_predictions(
     guided = draw_mixes(evidence.tags, draw_budgets(mixes, len(cost), rng), rng, advantage.mean)
     weights = models.weights(guided)
     sampling = target.standard_error(weights[0])
-    outlook = fit_outlook(kind, design, guided, target.scores(weights), extra_sd=sampling)
-    published = draw_mixes(evidence.tags, draw_budgets(max(mixes // 2, 3), len(cost), rng), rng)
+    outlook = fit_outlook(kind, design, guided, target.scores(weights), extra_sd=sampling, weights=weights)
+    published = draw_mixes(evidence.tags, draw_budgets(min(max(mixes // 2, 3), MOST_TAG_MIXES), len(cost), rng), rng)
     gain = fit_tag_gain(evidence.tags, published, target.scores(models.weights(published)), tag_kind)
     return outlook, gain
 

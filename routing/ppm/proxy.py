@@ -18,6 +18,8 @@ Singles = NDArray[np.float32]
 Masks = NDArray[np.uint8]
 
 MOST_BYTES = 200 * 1024 * 1024
+# Products are taken in slices that stay in the processor's cache, far below what memory would allow.
+SLICE_BYTES = 16 * 1024 * 1024
 TYPICAL_MARGIN = 2.0
 TINY = 1e-12
 
@@ -141,6 +143,6 @@ def masked_sums(masks: Masks, columns: Singles, factor: Singles | None = None) -
 
 
 def _slices(size: int, floats_per_row: int) -> Iterator[slice]:
-    step = max(1, MOST_BYTES // (4 * max(floats_per_row, 1)))
+    step = max(1, min(SLICE_BYTES, MOST_BYTES) // (4 * max(floats_per_row, 1)))
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))

@@ -202,7 +202,7 @@ def fit_gp(phi: Floats, y: Floats, noise: Floats | None = None, summary: int = 0
     points, evenly spaced ones are used: time grows with their cube, and what a process learns from more is little.
     """
     if len(y) > MOST_PROCESS_POINTS:
-        rows = np.linspace(0, len(y) - 1, MOST_PROCESS_POINTS).astype(int)
+        rows = rows_used("gp", len(y))
         phi, y, noise = phi[rows], y[rows], None if noise is None else noise[rows]
     scaling = Scaling.of(phi)
     z = scaling.apply(phi)
@@ -217,6 +217,13 @@ def fit_gp(phi: Floats, y: Floats, noise: Floats | None = None, summary: int = 0
     inverse = (scaled / (values + ratio)) @ scaled.T
     amplitude = max(float(np.mean(projected**2 / (values + ratio))), TINY)
     return GaussianProcess(scaling, kernel, z, inverse @ (y - y.mean()), inverse, float(y.mean()), amplitude, ratio)
+
+
+def rows_used(kind: str, points: int) -> slice | NDArray[np.int64]:
+    """Which of so many points the named model learns from: all, or 1,200 evenly spaced ones for a process."""
+    if kind != "gp" or points <= MOST_PROCESS_POINTS:
+        return slice(None)
+    return np.linspace(0, points - 1, MOST_PROCESS_POINTS).astype(np.int64)
 
 
 def _relative_noise(noise: Floats | None, count: int) -> Floats:
