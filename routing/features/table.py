@@ -49,6 +49,13 @@ class FeatureTable:
             raise KeyError(f"No feature is called {name!r}.")
         return np.asarray(self.values[:, self.names.index(name)], dtype=np.float32)
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over names and values."""
+        digest = hashlib.sha256(repr(self.names).encode())
+        digest.update(np.ascontiguousarray(self.values).tobytes())
+        return digest.hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class FeatureSet:
@@ -80,6 +87,17 @@ def describe_pairs(pairs: Sequence[PairText], dim: int = 256, seed: int = 0) -> 
     names = (*CONTINUOUS_NAMES, SIGNED_NAME, *FLAG_NAMES, *SUBJECT_NAMES)
     values = np.array(rows, dtype=np.float32).reshape(len(pairs), len(names))
     return FeatureSet(FeatureTable(names, values), phi_a - phi_b, f"{FORMAT_VERSION}-hashed-{dim}-{seed}")
+
+
+def content_key(pairs: Sequence[PairText], dim: int = 256, seed: int = 0) -> str:
+    """What describing these pairs depends on: their texts in order, the recipe and its version. A cache's key."""
+    digest = hashlib.sha256(f"{FORMAT_VERSION}-hashed-{dim}-{seed}".encode())
+    for pair in pairs:
+        for text in (pair.prompt, pair.a, pair.b, str(pair.turns)):
+            part = text.encode("utf-8", "surrogatepass")
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _values_of(pair: PairText, similar: float) -> list[float]:
