@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from feedback.exceptions import WrongState
-from feedback.models import AnnotationRequest, Assignment, AuditEvent, DatasetVersion, Job
-from feedback.services import jobs, queue
-from routing.models import Course, RoutingDecision, RoutingPlan, RoutingRound
-from routing.services import applying, evidence, learning, rounds
+from feedback.models import Annotation, AnnotationRequest, Assignment, AuditEvent, DatasetVersion, Instance, Job
+from feedback.services import jobs, queue, tasks
+from routing.models import Course, PerformancePredictionModel, RoutingDecision, RoutingPlan, RoutingRound
+from routing.services import applying, evidence, learning, planning, rounds
 from routing.services.money import plan_money
 from tests.routing.judging_cast import assert_money_adds_up, set_cap
 from tests.routing.planning_cast import PRICE, World, go_on, in_rounds, label_open, make_world, open_for_labels, planned
@@ -289,3 +289,47 @@ def test_labels_that_exist_begin_the_first_round_by_worth() -> None:
     judged = plan.decisions.filter(arm="judge")
     assert judged.filter(reason__contains="A later round may send it").exists()
     assert judged.exclude(lower=None).exclude(upper=None).count() == judged.count()
+
+
+def test_a_plan_of_another_task_begins_from_what_this_one_taught(db: None) -> None:
+    world = make_world(votes=60)
+    plan = in_rounds(world, 100)
+    label_open(world)
+    go_on(plan)
+    lesson = PerformancePredictionModel.objects.get(kind=learning.PREFERENCE)
+    assert (lesson.task, lesson.coefficients["labels"]) == (world.cast.task, 64)
+    assert plan.prediction_model == lesson
+    other = another_task(world)
+    known = learning.load_known(other, world.judge)
+    assert known.before == (world.cast.task.name,)
+    verdict = known.signals.names.index("verdict")
+    cold = learning.load_known(world.cast.task, world.judge).signals.prior
+    assert known.signals.prior.sd[verdict] < cold.sd[verdict]
+    assert known.first.accuracy == lesson.coefficients["accuracy"]
+    made = planning.make_plan(other, "adaptive_advantage", 20 * PRICE, judge=world.judge, actor=world.cast.owner)
+    assert made.job is not None
+    jobs.run(made.job.pk)
+    made.refresh_from_db()
+    assert f"It begins from what people taught on {world.cast.task.name}." in made.summary["notes"]
+
+
+def another_task(world: World) -> Any:
+    """A task of the same project with the same judge's verdicts on other instances."""
+    old = world.cast.task
+    task = tasks.create_task(world.cast.project, "Another", old.questions, actor=world.cast.owner)
+    rows = [
+        Instance(
+            task=task, external_id=f"o{n}", prompt=one.prompt, completions=one.completions, prompt_hash=f"{n:064x}"
+        )
+        for n, one in enumerate(world.instances[:60])
+    ]
+    made = Instance.objects.bulk_create(rows)
+    said = {a.instance_id: a for a in Annotation.objects.filter(task=old, annotator=world.judge)}
+    Annotation.objects.bulk_create(
+        Annotation(
+            task=task, instance=new, annotator=world.judge, source="judge", recorded=True,
+            answers=said[old_one.pk].answers, details=said[old_one.pk].details,
+        )
+        for new, old_one in zip(made, world.instances, strict=False)
+    )  # fmt: skip
+    return task
