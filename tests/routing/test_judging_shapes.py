@@ -118,6 +118,7 @@ def test_an_instance_without_a_reference_is_passed_over(bare: Cast) -> None:
     assert (result["judged"], result["skipped"]) == (2, 2)
 
 
+@pytest.mark.django_db(transaction=True)  # on a busy machine it lasts longer than a heartbeat, which has to see the job
 def test_samples_that_disagree_ask_for_a_person(bare: Cast) -> None:
     task_of(bare, QUESTIONS, count=30)
     judge = simulated_judge(bare, samples=3, noise={"flip": 0.49}, least_agreement=0.9)
@@ -143,6 +144,7 @@ def three(cast: Cast, **changes: Any) -> list[Any]:
     ]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_panel_lets_its_members_judge_and_says_where_they_split(bare: Cast) -> None:
     task = task_of(bare, QUESTIONS, count=30)
     panel = panel_of(bare, *three(bare, noise={"flip": 0.1, "position_bias": 0.0}), least_agreement=0.9)
