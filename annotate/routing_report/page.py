@@ -28,7 +28,11 @@ PREDICTION_HEADINGS = ("what predicts", "ρ at equal budget", "ρ over all", "er
 CLAIM_HEADINGS = ("claim", "figure", "value", "holds")
 REPLICATION_HEADINGS = ("set", "judge", "ρ between halves", "95% of halvings", "gp's ρ on the other half")
 GAIN_HEADINGS = ("set", "judge", "instances with", "count", "people over the judge", "")
-PLOTTED = ("adaptive_advantage", "ppm_guided", "disagreement", "hyper_topk", "random", "all_human", "oracle")
+# In this order, so that a strategy has one colour in every plot.
+PLOTTED = ("adaptive_advantage", "ppm_guided", "disagreement", "hyper_topk", "all_human", "oracle", "random")
+PLOT_STYLE = """
+figure { overflow-x: auto; margin-bottom: 1rem } figure svg { min-width: 32rem; max-width: 46rem }
+"""
 
 
 @dataclass(frozen=True)
@@ -95,9 +99,8 @@ def sections_of(results: Results) -> list[Section]:
 
 
 def _worlds(lines: Sequence[SimulatedLine]) -> Section:
-    names = list(
-        dict.fromkeys(line.strategy for line in lines if line.strategy in PLOTTED and line.strategy != "random")
-    )
+    known = {line.strategy for line in lines} - {"random"}
+    names = [name for name in PLOTTED if name in known]
     series = {name: [_world_point(line) for line in lines if line.strategy == name] for name in names}
     return Section(
         "Simulated worlds",
@@ -120,8 +123,8 @@ def _replay(heading: str, lines: Sequence[ReplayLine]) -> Section:
         name: [
             Point(one.offered, one.right.value, one.right.low, one.right.high) for one in lines if one.strategy == name
         ]
-        for name in dict.fromkeys(line.strategy for line in lines)
-        if name in PLOTTED
+        for name in PLOTTED
+        if any(line.strategy == name for line in lines)
     }
     rows = [replay_cells(line) for line in lines]
     return Section(heading, facts_of(lines[0]), REPLAY_HEADINGS, rows, [line_plot("Labels right", series, "by budget")])
@@ -264,7 +267,7 @@ def page(results: Results, facts: dict[str, Any]) -> str:
     told = _html_table(("", ""), [(name, str(value)) for name, value in facts.items()])
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Routing report</title><style>{STYLE}</style></head><body>
+<title>Routing report</title><style>{STYLE}{PLOT_STYLE}</style></head><body>
 <h1>Routing report</h1>
 <p class="soft">Where people should label: measured in simulated worlds, and on recorded sets with every label paid.</p>
 {"".join(parts)}
