@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -63,6 +63,8 @@ def _round(one: rounds.RoundProgress) -> dict[str, Any]:
 def plan_rounds(request: HttpRequest, project: Project, plan: UUID) -> HttpResponse:
     """The part of the plan's page that asks for itself while rounds go on."""
     row = _plan(project, plan)
+    if row.course == Course.NONE:
+        raise Http404
     return render(request, "routing/_rounds.html", {"project": project, "plan": row, **rounds_context(row, project)})
 
 

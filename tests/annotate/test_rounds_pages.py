@@ -100,6 +100,13 @@ def test_the_part_follows_the_labels_and_asks_for_itself_while_rounds_go_on(
     assert "Learning from the labels" in client.get(part).content.decode()
 
 
+def test_a_plan_that_asks_at_once_has_no_rounds(world: World, browser: Callable[..., Any]) -> None:
+    plan = planned(world, "disagreement", 5)
+    client = browser(world.cast.manager)
+    assert client.get(at("plan-rounds", world.cast, plan.public_id)).status_code == 404
+    assert client.post(at("plan-next", world.cast, plan.public_id)).status_code == 409
+
+
 def test_stopping_tells_what_it_released(world: World, browser: Callable[..., Any]) -> None:
     plan = in_rounds(world)
     client = browser(world.cast.manager)
