@@ -34,7 +34,7 @@ loop: $(VENV)/.installed-run
 	$(BIN)/python manage.py loop $(if $(DATA),--data $(DATA))
 
 # make routing-report DATA=path/to/folder-of-sets; without DATA, the simulation alone. It says how far it is world by
-# world and set by set; eight worlds take about 5 minutes on two free cores, the three public sets about 15 more
+# world and set by set; eight worlds and the three public sets took 7 minutes on one of two busy cores, 22 on one of two very busy ones
 routing-report: $(VENV)/.installed-run$(filter 0,$(TRAIN))
 	$(BIN)/python manage.py routing_report $(if $(DATA),--data $(DATA))
 
