@@ -23,6 +23,8 @@ from routing.judge.config import JudgeConfig
 
 KEY_PREFIX = "TIEBREAK_JUDGE_KEY_"
 MOST_RAW = 20_000
+PILOT = "pilot"
+"""The strategy of a plan that is a pilot's draw."""
 
 
 class JudgeQuerySet(models.QuerySet["Judge"]):

@@ -55,7 +55,9 @@ def _preference(ask: Ask, question: PreferenceQuestion, verdict: Verdict, said: 
     answer: dict[str, Any] = {"value": preference_value(verdict.p_a, verdict.strength, verdict.tie, question.steps)}
     by_name = {scale.name.casefold(): scale for scale in ask.scales}
     rated = {aspect: by_name[aspect.casefold()] for aspect in question.aspects if aspect.casefold() in by_name}
-    aspects = {aspect: _aspect_value(scale, said.ratings, question.steps) for aspect, scale in rated.items()}
+    # of a panel nobody may have rated: its member that rates can abstain while the others decide
+    heard = {aspect: scale for aspect, scale in rated.items() if scale.name in said.ratings}
+    aspects = {aspect: _aspect_value(scale, said.ratings, question.steps) for aspect, scale in heard.items()}
     return answer | ({"aspects": aspects} if aspects else {})
 
 

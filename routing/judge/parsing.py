@@ -37,7 +37,7 @@ def parse_reply(
         value = json.loads(fenced[1] if fenced else text, object_pairs_hook=_unique_pairs, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return Abstention("not_json", storable(str(error))[:200])
-    if not isinstance(value, dict) or _depth(value) > MOST_NESTING:
+    if not isinstance(value, dict) or _too_deep(value):
         return Abstention("wrong_schema", "The reply is not one flat object.")
     value = _storable(value)
     if config.shape in PAIR_SHAPES:
@@ -64,12 +64,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON.")
 
 
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max((_depth(child) for child in value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max((_depth(child) for child in value), default=0)
-    return 0
+def _too_deep(value: Any) -> bool:
+    """Whether a value holds more than MOST_NESTING levels; level by level, so that no depth exhausts the stack."""
+    level = [value]
+    for _ in range(MOST_NESTING + 1):
+        inside = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        if not inside:
+            return False
+        level = [child for one in inside for child in one]
+    return True
 
 
 def _parse_decision(

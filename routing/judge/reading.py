@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from feedback.questions import Scale, SpanQuestion
@@ -137,7 +138,10 @@ def _critique(value: Mapping[str, Any], ask: Ask, view: View) -> tuple[str, Said
 def _marks(value: Any, question: SpanQuestion, text: str, place: int) -> list[SaidSpan]:
     if not isinstance(value, list) or len(value) > MOST_MARKS:
         raise Misread(f"Marks are a list of at most {MOST_MARKS}.")
-    return [_mark(one, question, text, place) for one in value]
+    spans = sorted((_mark(one, question, text, place) for one in value), key=lambda span: (span.start, span.end))
+    if not question.allow_overlap and any(after.start < one.end for one, after in pairwise(spans)):
+        raise Misread("Two marks overlap, which this question does not allow.")
+    return spans
 
 
 def _mark(value: Any, question: SpanQuestion, text: str, place: int) -> SaidSpan:

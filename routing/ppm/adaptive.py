@@ -169,7 +169,7 @@ class Learner:
         if not len(self.labelled):
             first = max(FIRST_LEAST, int(FIRST_SHARE * size))
             chosen = candidates[np.argsort(-doubt[candidates], kind="stable")][:first][:most]
-            return Round(chosen, none, 0.0, "" if len(chosen) else "nothing is left to label")
+            return Round(chosen, none, 0.0, "" if len(candidates) else "nothing is left to label")
         worth = self.worth[candidates]
         order = np.argsort(-(worth + 1e-6 * rng.random(len(worth))), kind="stable")
         paying = candidates[order][worth[order] > least_worth]

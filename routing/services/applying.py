@@ -23,10 +23,10 @@ from feedback.models import (
 )
 from feedback.services import budget, queue
 
-from ..models import Arm, Course, DecisionQuerySet, Judge, PlanState, RoutingDecision, RoutingPlan
+from ..models import PILOT, Arm, Course, DecisionQuerySet, Judge, PlanState, RoutingDecision, RoutingPlan
 from . import mixes, requests, rounds
 from .asking import worst_cases
-from .judging import PILOT, start_judging
+from .judging import start_judging
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,7 @@ def _is_applied(plan: RoutingPlan) -> bool:
 
 def _withdraw_unwanted(plan: RoutingPlan) -> int:
     """Open requests of other plans for people where this plan wants none, or for a judge where it wants none."""
-    pilots = [f"plan:{name}" for name in plan.task.plans.filter(strategy=PILOT).values_list("public_id", flat=True)]
-    earlier = AnnotationRequest.objects.filter(
-        instance__task=plan.task, state=RequestState.OPEN, origin__startswith="plan:"
-    ).exclude(origin__in=pilots)
+    earlier = requests.of_plans(plan.task)
     decided = RoutingDecision.objects.current().filter(plan=plan, instance=OuterRef("instance")).values("arm")[:1]
     unwanted = earlier.annotate(arm=Subquery(decided)).exclude(Q(arm=F("source")))
     return requests.withdraw(plan.task, list(unwanted.order_by("instance_id", "pk")))

@@ -174,23 +174,22 @@ def _store_end(call: JudgeCall) -> bool:
 
 def results_of(question: Question) -> list[CallResult]:
     """Everything known of a pair: what was asked now, and what had been answered before."""
-    return [*question.results.values(), *(_result_of(call, question.instance) for call in question.answered)]
+    return [*question.results.values(), *map(_result_of, question.answered)]
 
 
-def _result_of(call: JudgeCall, instance: Instance) -> CallResult:
-    """A stored call as the result it was. Its cost counts only for the instance that paid it."""
+def _result_of(call: JudgeCall) -> CallResult:
+    """A stored call as the result it was. Its cost counts in the verdict that it was made for, and in no later one."""
     order: Order = "ab" if call.order == "ab" else "ba"
     outcome: ParsedVerdict | Abstention = Abstention(call.parse_status, call.error)  # type: ignore[arg-type]
     if call.parse_status == "ok":
         outcome = _verdict_of(call, order)
-    own = call.instance_id == instance.pk
     return CallResult(
         order=order,
         sample=call.sample,
         outcome=outcome,
         raw=call.raw,
         usage=None,
-        cost=Decimal(call.cost_micros) / budget.MICROS if own else Decimal(0),
+        cost=Decimal(0),
         cost_measured=call.cost_measured,
         latency=call.latency_ms / 1000,
         tries=call.tries,

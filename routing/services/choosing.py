@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from numpy.typing import NDArray
 
 from feedback.models import Annotation, AnnotationRequest, RequestState, Source, Task
@@ -17,7 +17,7 @@ from routing.ppm.label_curve import LabelCurve, label_curve
 from routing.ppm.pool import UNITS_PER_MONEY, Budget, Plan, Pool
 
 from ..models import RoutingDecision, RoutingPlan
-from . import learning
+from . import learning, requests
 from .deciding import Worth, decisions_of
 from .evidence import TaskEvidence
 from .learning import Known
@@ -36,6 +36,7 @@ WORDING = Wording(
 DRAWN = "Drawn at random, so that the router also learns where it would not look."
 BY_DOUBT = "The judge is among its least sure here; the first labels are where it contradicts itself or gave none."
 LATER = "A later round may send it to people: a label would add {score} points."
+NO_MONEY = "People are asked for nothing: the budget, after the judge's part of it, does not reach one label."
 AGAIN = "One person and the rest disagree here: another person decides."
 
 
@@ -65,11 +66,12 @@ def setting(plan: RoutingPlan, name: str) -> int:
     return int(plan.params.get(name, DEFAULTS[name]))
 
 
-def asked_of(task: Task, ids: Sequence[int]) -> Asked:
-    """What people answered and are asked, by row of ``ids``."""
+def asked_of(task: Task, ids: Sequence[int], *, stays: QuerySet[AnnotationRequest] | None = None) -> Asked:
+    """What people answered and are asked, by row of ``ids``; of what is asked only ``stays``, if given."""
     said = Annotation.objects.live().filter(task=task, source=Source.HUMAN).order_by().values("instance")
     counts = dict(said.annotate(count=Count("pk")).values_list("instance", "count"))
-    pending = AnnotationRequest.objects.filter(instance__task=task, source=Source.HUMAN, state=RequestState.OPEN)
+    pending = AnnotationRequest.objects.all() if stays is None else stays
+    pending = pending.filter(instance__task=task, source=Source.HUMAN, state=RequestState.OPEN)
     waiting = set(pending.values_list("instance", flat=True))
     return Asked(
         np.array([counts.get(pk, 0) for pk in ids], dtype=np.int64), np.array([pk in waiting for pk in ids], dtype=bool)
@@ -123,7 +125,10 @@ def first_round(plan: RoutingPlan, evidence: TaskEvidence, pool: Pool, arms: Bud
     """The plan's first round, what the whole budget is expected to buy, and a decision for every instance."""
     known = learning.known_of(plan.task, plan.judge, evidence)
     learner = learning.learner_of(known)
-    asked = asked_of(plan.task, evidence.ids)
+    # what earlier plans ask is withdrawn where this one does not ask it, too
+    asked = asked_of(
+        plan.task, evidence.ids, stays=AnnotationRequest.objects.exclude(pk__in=requests.of_plans(plan.task))
+    )
     must = np.zeros(pool.size, dtype=bool) if pool.must is None else pool.must & ~pool.human_done
     candidates = np.flatnonzero((asked.answered == 0) & ~asked.waiting & ~must)
     judge_units = int((~pool.judged & ~pool.human_done).sum()) * arms.judge.cost_units
@@ -198,6 +203,7 @@ def _facts(known: Known, learner: Learner, chosen: Round, worth: Worth, least: f
         "asked": len(chosen.instances) + ruled,
         "drawn": len(chosen.drawn),
         "before": list(known.before),
+        "ended": chosen.ended,
         "progress": asdict(learner.progress),
         "stats": stats_of(learner, worth, least),
     }
@@ -220,6 +226,8 @@ def _notes(known: Known, chosen: Round, ruled: int) -> list[str]:
         notes.append(f"It begins from what people taught on {', '.join(known.before)}.")
     if chosen.ended and not ruled:
         notes.append(f"People are asked for nothing: {chosen.ended}.")
+    elif not len(chosen.instances) and not ruled:
+        notes.append(NO_MONEY)
     return notes
 
 

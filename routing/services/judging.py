@@ -26,7 +26,7 @@ from routing.judge.calling import judge as ask_judge
 from routing.judge.config import Order
 from routing.judge.verdict import combine_calls
 
-from ..models import Judge, JudgeCall, RoutingPlan, Verdict
+from ..models import PILOT, Judge, JudgeCall, RoutingPlan, Verdict
 from . import calls, panels, verdicts
 from .asking import Asking, askings, worst_cases
 from .calls import Question
@@ -38,7 +38,6 @@ MOST_UNREACHED = 10
 GRACE_SECONDS = 5.0
 MOST_RANDOM = 100_000
 SCOPES = {"all", "pilot", "plan", "random"}
-PILOT = "pilot"
 
 
 class JudgeUnreachable(FeedbackError):

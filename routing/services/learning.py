@@ -94,9 +94,10 @@ def _verdicts(task: Task, judge: Annotator | None, ids: Sequence[int]) -> tuple[
 
 def verdict_of(answers: Mapping[str, Any], details: Mapping[str, Any], asked: PreferenceQuestion) -> float | None:
     """A judge's verdict from A's side, −1 … 1: the mean side of its orders where they are kept (0 where they are known
-    to contradict each other), else 2·P(a) − 1, else the side of its value. ``None`` where it gave no preference."""
+    to contradict each other), else 2·P(a) − 1, else the side of its value. ``None`` where it gave no preference, as a
+    judge that writes critiques, or answered a question that had other steps then."""
     values = [*(details.get("orders") or {}).values()]
-    sides = [float(np.sign(-signed)) for v in values if (signed := strength(str(v), asked.steps)) is not None]
+    sides = [side for v in values if (side := _side(v, asked)) is not None]
     if sides:
         return sum(sides) / len(sides)
     if details.get("order_consistent") is False:
@@ -104,7 +105,11 @@ def verdict_of(answers: Mapping[str, Any], details: Mapping[str, Any], asked: Pr
     p_a = details.get("p_a")
     if isinstance(p_a, (int, float)):
         return 2.0 * float(p_a) - 1.0
-    signed = strength(str(answers.get(asked.name, {}).get("value", "")), asked.steps)
+    return _side(answers.get(asked.name, {}).get("value"), asked)
+
+
+def _side(value: object, asked: PreferenceQuestion) -> float | None:
+    signed = strength(value, asked.steps) if isinstance(value, str) and value in asked.values() else None
     return None if signed is None else float(np.sign(-signed))
 
 

@@ -14,9 +14,9 @@ from feedback.models import Annotation, AnnotationRequest, AuditEvent, Instance,
 from feedback.services import budget
 from routing.ppm.pilot import advised_pilot_size, draw_pilot, pilot_precision, sizes_to_compare
 
-from ..models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan
+from ..models import PILOT, Arm, Judge, PlanState, RoutingDecision, RoutingPlan
 from . import requests
-from .judging import PILOT, start_judging
+from .judging import start_judging
 
 MOST = 5000
 

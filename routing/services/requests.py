@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from django.db.models import Count, F, Q, Subquery
+from django.db.models import Count, F, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from feedback.models import (
@@ -25,7 +25,10 @@ from feedback.models import (
     Task,
 )
 from feedback.services import budget
+from feedback.services.datasets import PLAN
 from feedback.services.queue import line
+
+from ..models import PILOT, RoutingPlan
 
 AT_ONCE = 500
 
@@ -57,6 +60,13 @@ def ask_people(task: Task, labels: Mapping[int, int], *, origin: str) -> tuple[d
         _open_slots(missing, number)
     budget.reserve(task, reserved)
     return made, reserved
+
+
+def of_plans(task: Task) -> QuerySet[AnnotationRequest]:
+    """The open requests of a task's plans, which a later plan may withdraw; a pilot's always stay."""
+    pilots = RoutingPlan.objects.filter(task=task, strategy=PILOT).values_list("public_id", flat=True)
+    pending = AnnotationRequest.objects.filter(instance__task=task, state=RequestState.OPEN, origin__startswith=PLAN)
+    return pending.exclude(origin__in=[f"{PLAN}{name}" for name in pilots])
 
 
 def lock_instances(batch: Sequence[int]) -> None:

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from feedback.exceptions import BudgetExhausted, WrongState
-from feedback.models import AnnotationRequest, AuditEvent, Job, JobKind, RequestState, Source, Task, User
+from feedback.models import Annotation, AnnotationRequest, AuditEvent, Job, JobKind, RequestState, Source, Task, User
 from feedback.services import budget, jobs, queue
 from feedback.services.jobs import JobContext
 from routing.ppm.adaptive import Learner, Progress, Round
 
-from ..models import Arm, Course, PlanState, RoutingDecision, RoutingPlan, RoutingRound
+from ..models import PILOT, Arm, Course, PlanState, RoutingDecision, RoutingPlan, RoutingRound
 from . import choosing, learning, mixes, requests
 from .choosing import LIMITS, ROUNDS, first_round
 from .deciding import with_tags
@@ -50,7 +50,7 @@ def open_first(plan: RoutingPlan, reserved: int) -> None:
         stats=facts["stats"],
     )
     if not facts["asked"]:
-        _finish(plan, first, "No label pays here." if plan.budget_micros else SPENT)
+        _finish(plan, first, _words(facts.get("ended", "")))
 
 
 def replace_others(plan: RoutingPlan) -> None:
@@ -69,10 +69,13 @@ def prioritise(plan: RoutingPlan) -> None:
 
 
 def advance() -> int:
-    """Begin the next round of every plan whose round has all its labels; for the beat. Returns how many began."""
+    """Begin the next round of every plan whose round has all its labels; for the beat. Returns how many began.
+
+    What is held for a reviewer, since people skipped it, holds up no round.
+    """
     waiting = AnnotationRequest.objects.filter(
         decisions__plan=OuterRef("plan"), decisions__round=OuterRef("number"), source=Source.HUMAN
-    ).filter(state=RequestState.OPEN)
+    ).filter(state=RequestState.OPEN, instance__held_at=None)
     complete = RoutingRound.objects.filter(~Exists(waiting), plan__course=Course.RUNNING, ended_at=None)
     plans = RoutingPlan.objects.filter(rounds__in=complete).select_related("task__project", "round_job")
     return sum(_begin(plan, actor=None) is not None for plan in plans if not _busy(plan))
@@ -119,13 +122,14 @@ def run_round(context: JobContext, plan: RoutingPlan, number: int) -> dict[str, 
     chosen = choosing.choose(plan, learner, known, candidates, _affordable(plan), number)
     context.progress(2, 3, "Asking people")
     rows = _decisions(plan, number, known, learner, chosen, asked)
+    asked_now = 0
     with transaction.atomic():
         context.hold()
         budget.lock(plan.task)
         if RoutingPlan.objects.filter(pk=plan.pk, course=Course.RUNNING).exists():
-            _write(plan, last, rows, learner, chosen)
+            asked_now = _write(plan, last, rows, learner, chosen)
             learning.keep_lesson(plan, known, learner)
-    return {"plan": str(plan.public_id), "round": number, "asked": len(rows)}
+    return {"plan": str(plan.public_id), "round": number, "asked": asked_now}
 
 
 def _rows_of(plan: RoutingPlan, last: RoutingRound, known: Known) -> Any:
@@ -141,8 +145,15 @@ def _affordable(plan: RoutingPlan) -> int | None:
     cap: int | None = plan.params.get("most_people")
     if cap is None:
         return payable
-    places = max(cap - plan.decisions.current().filter(arm=Arm.HUMAN, request__price_micros__gt=0).count(), 0)
+    places = max(cap - _asked_of_people(plan), 0)
     return places if payable is None else min(payable, places)
+
+
+def _asked_of_people(plan: RoutingPlan) -> int:
+    """Instances that this plan asked people for. A request whose labels were there before it was done when it was
+    made; its price does not tell, since people may work for nothing."""
+    human = plan.decisions.current().filter(arm=Arm.HUMAN, request__isnull=False)
+    return human.exclude(request__ended_at__lte=F("request__created_at"), request__state=RequestState.DONE).count()
 
 
 def _decisions(
@@ -180,11 +191,12 @@ def _decisions(
     return rows
 
 
-def _write(plan: RoutingPlan, last: RoutingRound, rows: list[RoutingDecision], learner: Learner, chosen: Round) -> None:
-    """End the round and open the next one, or finish the plan; inside the transaction that holds the purse."""
+def _write(plan: RoutingPlan, last: RoutingRound, rows: list[RoutingDecision], learner: Learner, chosen: Round) -> int:
+    """End the round and open the next one, or finish the plan; inside the transaction that holds the purse. Returns
+    how many instances people are asked for."""
     if not rows:
-        _finish(plan, last, SPENT if not chosen.ended else f"Finished: {chosen.ended}.")
-        return
+        _finish(plan, last, _words(chosen.ended))
+        return 0
     try:
         with transaction.atomic():
             made, reserved = requests.ask_people(
@@ -192,7 +204,7 @@ def _write(plan: RoutingPlan, last: RoutingRound, rows: list[RoutingDecision], l
             )
     except BudgetExhausted:
         RoutingPlan.objects.filter(pk=plan.pk).update(course=Course.STOPPED, course_reason=EXHAUSTED)
-        return
+        return 0
     for one in rows:
         one.request = made[one.instance_id]
     supersede(plan, rows)
@@ -218,6 +230,12 @@ def _write(plan: RoutingPlan, last: RoutingRound, rows: list[RoutingDecision], l
         asked=len(rows),
         reserved_micros=reserved,
     )
+    return len(rows)
+
+
+def _words(ended: str) -> str:
+    """Why no round follows: what the learner says, else the money or the cap."""
+    return f"Finished: {ended}." if ended else SPENT
 
 
 def supersede(plan: RoutingPlan, rows: list[RoutingDecision]) -> None:
@@ -267,7 +285,10 @@ def note_failure(pending: QuerySet[RoutingPlan], sentence: str) -> None:
 
 def stop(plan: RoutingPlan, *, actor: User | None, take_back: bool = False) -> int:
     """Begin no further round. What people were asked stays asked, unless ``take_back``: then what nobody works on is
-    withdrawn and goes back to the judge. Returns the money released. Raises WrongState unless it is in rounds."""
+    withdrawn and goes back to the judge where it has said something, to nobody elsewhere.
+
+    Returns the money released. Raises WrongState unless it is in rounds.
+    """
     with transaction.atomic():
         budget.lock(plan.task)
         running = RoutingPlan.objects.filter(pk=plan.pk, course=Course.RUNNING)
@@ -285,13 +306,14 @@ def _take_back(plan: RoutingPlan) -> int:
     released = requests.withdraw(plan.task, list(asked.order_by("instance_id", "pk")))
     gone = plan.decisions.current().filter(request__state=RequestState.WITHDRAWN, arm=Arm.HUMAN)
     number = plan.rounds.count()
-    judged = plan.judge_id is not None
+    said = Annotation.objects.live().filter(task=plan.task, annotator=plan.judge_id)
+    judged = set(said.values_list("instance", flat=True)) if plan.judge_id else set()
     rows = [
         RoutingDecision(
             plan=plan,
             instance_id=one.instance_id,
-            arm=Arm.JUDGE if judged else Arm.NONE,
-            n_labels=int(judged),
+            arm=Arm.JUDGE if one.instance_id in judged else Arm.NONE,
+            n_labels=int(one.instance_id in judged),
             score=one.score,
             lower=one.lower,
             upper=one.upper,
@@ -320,7 +342,7 @@ def resume(plan: RoutingPlan, *, actor: User | None) -> None:
 
 
 def _in_force(task: Task) -> RoutingPlan | None:
-    applied = RoutingPlan.objects.filter(task=task, state=PlanState.APPLIED).exclude(strategy="pilot")
+    applied = RoutingPlan.objects.filter(task=task, state=PlanState.APPLIED).exclude(strategy=PILOT)
     return applied.order_by("-applied_at", "-pk").first()
 
 
@@ -336,10 +358,13 @@ class RoundProgress:
 def progress_of(plan: RoutingPlan) -> list[RoundProgress]:
     """Every round of a plan, the newest first."""
     per = plan.decisions.filter(arm=Arm.HUMAN, request__isnull=False, round__gte=1).order_by().values("round")
-    open_ = Q(request__state=RequestState.OPEN)
-    waiting = dict(per.annotate(count=Count("pk", filter=open_)).values_list("round", "count"))
+    taken_back = Count("pk", filter=Q(request__state=RequestState.WITHDRAWN))
+    counted = per.annotate(
+        waiting=Count("pk", filter=Q(request__state=RequestState.OPEN)), gone=taken_back
+    ).values_list("round", "waiting", "gone")
+    left = {number: (waiting, gone) for number, waiting, gone in counted}
     found = []
     for one in plan.rounds.order_by("-number"):
-        left = waiting.get(one.number, 0)
-        found.append(RoundProgress(one, max(one.asked - left, 0), left))
+        waiting, gone = left.get(one.number, (0, 0))
+        found.append(RoundProgress(one, max(one.asked - waiting - gone, 0), waiting))
     return found

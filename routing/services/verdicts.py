@@ -82,9 +82,9 @@ def store(
         judge=asking.judge, instance=instance, defaults={**fields, "cost_micros": cost}
     )
     if not made:
-        Verdict.objects.filter(pk=row.pk).update(
-            **fields, attempts=F("attempts") + 1, cost_micros=F("cost_micros") + cost
-        )
+        # what a panel's members cost is known whole each time; a judge's own new calls come on top
+        total = cost if panel else F("cost_micros") + cost
+        Verdict.objects.filter(pk=row.pk).update(**fields, attempts=F("attempts") + 1, cost_micros=total)
         row.refresh_from_db()
     if answers:
         row.annotation = Annotation.objects.create(

@@ -134,6 +134,26 @@ def test_follow_up_likelihood_prefers_the_higher_score_wherever_it_stands(backen
     assert one.p_a == pytest.approx(1 / (1 + math.exp(scores[1] - scores[0])), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("template", "shape"),
+    [
+        ("{{ raise_exception('Roles must alternate.') }}", "pairwise"),
+        ("{{ raise_exception('Roles must alternate.') }}", "follow-up"),
+        ("{% for message in messages %}{{ message['content'] | upper }}{% endfor %}", "follow-up"),
+    ],
+)
+def test_a_template_that_refuses_a_conversation_or_changes_it_is_an_abstention(
+    folder: Path, template: str, shape: str
+) -> None:
+    own = LocalBackend(folder)
+    own._tokenizer.chat_template = template
+    made = config(shape=shape)
+    call = judge(made, asked_by(made), own, Material("Hi", ("a", "b")), "ab", Random(0))
+    assert isinstance(call.outcome, Abstention)
+    assert (call.outcome.reason, call.cost) == ("bad_reply", 0)
+    assert "template" in call.outcome.detail
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_local_model_that_talks_nonsense_gives_abstentions_only(cast_with_model: Cast) -> None:
     cast = cast_with_model

@@ -72,6 +72,7 @@ def test_verdict_and_strength_give_the_probability(verdict: str, strength: str, 
         (json.dumps({"reason": None, "verdict": "first", "strength": "clearly"}), "wrong_schema"),
         (json.dumps({"reason": "", "verdict": ["first"], "strength": "clearly"}), "wrong_schema"),
         ("[" * 100_000, "not_json"),
+        *((f'{{"reason": {"[" * depth}{"]" * depth}}}', "wrong_schema") for depth in (20, 300, 450)),
     ],
 )
 def test_anything_outside_the_schema_is_an_abstention(text: str, reason: str) -> None:

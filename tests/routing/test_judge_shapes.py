@@ -15,12 +15,13 @@ from feedback.answers import check_answers
 from feedback.content import Shown
 from feedback.questions import parse_questions
 from routing.judge.answering import answers_of
-from routing.judge.asking import Example, Material, fits, parts_of, view_of
+from routing.judge.asking import Example, Material, fits, parts_of, united, view_of
 from routing.judge.backends import JudgeRequest, Reply
 from routing.judge.backends.simulated import SimulatedBackend
 from routing.judge.calling import CallResult, judge
 from routing.judge.config import DEFAULT_ASPECTS, JudgeConfig, Order, SimulatedNoise, orders_for
 from routing.judge.outcome import Abstention, ParsedVerdict
+from routing.judge.panel import combine_members
 from routing.judge.prompts import build_prompt, principles_for
 from routing.judge.reading import Misread, find_quote
 from routing.judge.said import Said, SaidSpan, merged, same_order
@@ -247,6 +248,20 @@ def test_aspects_are_the_four_of_ultrafeedback_unless_the_judge_or_the_task_name
     ]
 
 
+def test_a_panel_decides_without_aspects_where_its_member_that_rates_them_abstains() -> None:
+    made = [config("pairwise"), config("pairwise", seed=1), config("aspect-rating", aspects=["Honesty"])]
+    asks = [asked_by(one, PREFERENCE) for one in made]
+    decision = {"reason": "", "verdict": "first", "strength": "clearly"}
+    members = [
+        combine_calls([judge(one, ask, Scripted(decision), material(), "ab", Random(1))], one, ask)
+        for one, ask in zip(made, asks, strict=True)
+    ]
+    assert [one.answered for one in members] == [True, True, False]
+    ask = united(asks)
+    verdict, _ = combine_members(members, ask, 0.6)
+    assert answers_of(ask, verdict, 2) == {"overall": {"value": "a-is-clearly-better"}}
+
+
 def test_aspects_come_with_a_rationale_each() -> None:
     def reply(request: JudgeRequest) -> dict[str, Any]:
         good = ["Hi" in text for text in request.view.texts]
@@ -352,6 +367,16 @@ def test_a_mark_that_does_not_fit_makes_the_reply_an_abstention(bad: Any, status
     verdict, answers, calls = verdict_of("critique", critique(mark("Hi"), bad), [CRITIQUE, SPAN])
     assert (calls[0].parse_status, answers) == (status, {})
     assert verdict.needs_person
+
+
+def test_marks_that_overlap_are_an_abstention_unless_the_question_allows_it() -> None:
+    reply = critique(mark("two words"), mark("words"))
+    _, answers, _ = verdict_of("critique", reply, [CRITIQUE, {**SPAN, "allow_overlap": True}], "two words", "x")
+    assert len(answers["marks"]["spans"]) == 2
+    verdict, answers, calls = verdict_of(
+        "critique", reply, [CRITIQUE, {**SPAN, "allow_overlap": False}], "two words", "x"
+    )
+    assert (calls[0].parse_status, answers, verdict.needs_person) == ("wrong_schema", {}, True)
 
 
 @given(st.text(min_size=1, max_size=40), st.data())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import Sum
 
 from feedback.models import Annotation, AnnotationRequest, AuditEvent, Job
 from routing.models import Judge, JudgeCall, Verdict
@@ -182,6 +184,24 @@ def test_an_endpoint_that_recovers_is_asked_again(cast: Cast, stub: Stub) -> Non
     job = judge_all(cast, judge)
     assert (job.result["judged"], Verdict.objects.filter(unreached=True).count()) == (5, 0)
     assert assert_money_adds_up(cast.task).spent_micros == spent_on_calls(cast.task) == 1400
+
+
+def test_a_verdict_that_took_two_runs_costs_what_its_calls_cost(cast: Cast, stub: Stub) -> None:
+    asked = itertools.count()
+    stub.answer = lambda sent: (401, b"{}", 0.0) if next(asked) % 2 else (200, GOOD, 0.0)
+    set_cap(cast.task, 10_000_000)
+    one = endpoint_judge(cast, stub.url)
+    config = {**one.config, "seed": 1}
+    other = judges.create_judge(cast.project, "Other", config, actor=cast.owner)
+    members = [str(one.public_id), str(other.public_id)]
+    panel = judges.create_judge(cast.project, "Panel", {"backend": "panel", "members": members}, actor=cast.owner)
+    judge_all(cast, panel)
+    assert Verdict.objects.filter(judge=panel, unreached=True).exists()
+    stub.answer = lambda sent: (200, GOOD, 0.0)
+    judge_all(cast, panel)
+    costs = dict(Verdict.objects.values_list("judge").annotate(cost=Sum("cost_micros")))
+    assert costs[one.pk] == costs[other.pk] == 1400
+    assert costs[panel.pk] == spent_on_calls(cast.task) == 2800
 
 
 def test_ten_refusals_in_a_row_end_the_job_with_a_reason(stub: Stub, db: None) -> None:

@@ -6,9 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.utils import timezone
 
 from feedback.exceptions import WrongState
-from feedback.models import Annotation, AnnotationRequest, Assignment, AuditEvent, DatasetVersion, Instance, Job
+from feedback.models import (
+    Annotation,
+    AnnotationRequest,
+    Annotator,
+    Assignment,
+    AuditEvent,
+    DatasetVersion,
+    Instance,
+    Job,
+)
 from feedback.services import jobs, queue, tasks
 from routing.models import Course, PerformancePredictionModel, RoutingDecision, RoutingPlan, RoutingRound
 from routing.services import applying, evidence, learning, planning, rounds
@@ -54,6 +64,17 @@ def test_the_next_round_begins_by_itself_when_all_labels_are_in(world: World) ->
     assert set(asked.values_list("arm", flat=True)) == {"human"}
     assert not asked.filter(instance__annotations__source="human").exists()
     assert not asked.filter(request=None).exists()
+    assert_money_adds_up(world.cast.task)
+
+
+def test_an_instance_that_is_held_for_a_reviewer_holds_up_no_round(world: World) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world, 24)
+    assert not go_on(plan)
+    (last,) = AnnotationRequest.objects.filter(state="open").values_list("instance_id", flat=True)
+    Instance.objects.filter(pk=last).update(held_at=timezone.now())
+    assert go_on(plan)
+    assert not plan.decisions.filter(round=2, instance=last).exists()
     assert_money_adds_up(world.cast.task)
 
 
@@ -194,6 +215,59 @@ def test_stopping_can_take_back_what_nobody_began(world: World) -> None:
     assert go_on(plan)
 
 
+def test_a_new_plan_in_rounds_keeps_what_the_one_before_asks(world: World) -> None:
+    before = in_rounds(world, 100)
+    asked = set(before.decisions.filter(arm="human").values_list("instance_id", flat=True))
+    plan = in_rounds(world, 120)
+    assert set(plan.decisions.filter(arm="human").values_list("instance_id", flat=True)) == asked
+    assert set(AnnotationRequest.objects.filter(source="human").values_list("state", flat=True)) == {"open"}
+    assert_money_adds_up(world.cast.task)
+    label_open(world)
+    assert go_on(plan)
+    assert plan.rounds.count() == 2
+
+
+def test_what_is_taken_back_goes_to_no_judge_that_said_nothing(world: World) -> None:
+    plan = in_rounds(world, 100)
+    silent = list(plan.decisions.filter(arm="human").values_list("instance_id", flat=True)[:5])
+    Annotation.objects.filter(annotator=world.judge, instance__in=silent).delete()
+    rounds.stop(plan, actor=world.cast.owner, take_back=True)
+    back = plan.decisions.current().filter(reason=rounds.TAKEN_BACK)
+    assert set(back.filter(arm="none").values_list("instance_id", flat=True)) == set(silent)
+    assert back.filter(arm="judge").count() == 20
+    plan.refresh_from_db()
+    assert len(plan.mix.sources) == 155
+
+
+def test_what_was_taken_back_is_not_counted_as_labelled(world: World) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world, 10)
+    rounds.stop(plan, actor=world.cast.owner, take_back=True)
+    (first,) = rounds.progress_of(plan)
+    assert (first.round.asked, first.received, first.waiting) == (25, 10, 0)
+
+
+def test_a_cap_on_people_holds_where_they_work_for_nothing(world: World) -> None:
+    world.cast.task.human_price_micros = 0
+    world.cast.task.save(update_fields=["human_price_micros"])
+    plan = in_rounds(world, 100, most_people=27)
+    for _ in range(4):
+        label_open(world)
+        go_on(plan)
+    assert (plan.course, plan.course_reason) == (Course.FINISHED, rounds.SPENT)
+    assert plan.decisions.current().filter(arm="human").count() == 27
+
+
+def test_a_budget_below_one_label_asks_nobody_and_says_so(world: World) -> None:
+    plan = planned(world, "adaptive_advantage", 0)
+    RoutingPlan.objects.filter(pk=plan.pk).update(budget_micros=PRICE - 1)
+    plan.refresh_from_db()
+    assert rounds.choosing.NO_MONEY in plan.summary["notes"]
+    applying.apply_plan(plan, actor=world.cast.owner)
+    plan.refresh_from_db()
+    assert (plan.course, plan.course_reason) == (Course.FINISHED, rounds.SPENT)
+
+
 def test_another_plan_stops_the_one_in_rounds_for_good(world: World) -> None:
     plan = in_rounds(world, 100)
     applying.apply_plan(planned(world, "disagreement", 5), actor=world.cast.owner)
@@ -311,6 +385,25 @@ def test_a_plan_of_another_task_begins_from_what_this_one_taught(db: None) -> No
     jobs.run(made.job.pk)
     made.refresh_from_db()
     assert f"It begins from what people taught on {world.cast.task.name}." in made.summary["notes"]
+
+
+def test_a_judge_that_compares_nothing_or_answered_older_questions_stops_no_plan(world: World) -> None:
+    critic = Annotator.objects.create(project=world.cast.project, kind="judge", name="Critic")
+    older = Annotator.objects.create(project=world.cast.project, kind="judge", name="Older")
+    said = [
+        (critic, {"why": {"critiques": ["Fine.", "Rude."]}}, {"order_consistent": None}),
+        (older, {"overall": {"value": "a-is-better"}}, {"orders": {"ab": "a-is-better", "ba": "b-is-much-better"}}),
+    ]
+    Annotation.objects.bulk_create(
+        Annotation(
+            task=world.cast.task, instance=instance, annotator=who, source="judge", answers=answers, details=details
+        )
+        for instance in world.instances
+        for who, answers, details in said
+    )
+    names = learning.load_known(world.cast.task, world.judge).signals.names
+    assert not any(name.startswith("judge ") for name in names)
+    assert planned(world, "adaptive_advantage", 100).state == "ready"
 
 
 def another_task(world: World) -> Any:

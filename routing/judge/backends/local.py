@@ -118,12 +118,15 @@ class LocalBackend:
     def _likelihood(self, said: list[Message], followup: str) -> tuple[float, int]:
         """(mean log-probability of a follow-up's tokens after a conversation, tokens read)."""
         text = self._rendered([*said, {"role": "user", "content": followup}], prompted=False)
-        start = text.rindex(followup)
+        start = text.rfind(followup)
         encoded = self._tokenizer(text, return_offsets_mapping=True, add_special_tokens=not self._templated)
         ids = torch.tensor([encoded["input_ids"]], device=self._device)
         self._check_length(ids.shape[1])
         inside = [n for n, (low, high) in enumerate(encoded["offset_mapping"]) if low < high and high > start]
         inside = [n for n in inside if n and encoded["offset_mapping"][n][0] < start + len(followup)]
+        if start < 0 or not inside:
+            detail = "The model's chat template does not keep the follow-up as it is written."
+            raise JudgeCallError("bad_reply", detail, transient=False, billed=False)
         logps = torch.log_softmax(self._model(ids).logits[0].float(), dim=-1)
         picked = [float(logps[n - 1, ids[0, n]]) for n in inside]
         return sum(picked) / len(picked), int(ids.shape[1])
@@ -133,16 +136,22 @@ class LocalBackend:
         return bool(self._tokenizer.chat_template)
 
     def _rendered(self, messages: list[Message], *, prompted: bool) -> str:
-        """A conversation as text: by the model's template (a system message it refuses goes before the first turn)."""
+        """A conversation as text: by the model's template (a system message it refuses goes before the first turn).
+        Raises JudgeCallError for a conversation that the template refuses, such as two turns of one side."""
         if not self._templated:
             return "\n\n".join(message["content"] for message in messages) + ("\n\n" if prompted else "")
         try:
             return self._template(messages, prompted)
-        except TemplateError:
-            if messages[0]["role"] != "system":
-                raise
-        first = {**messages[1], "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
-        return self._template([first, *messages[2:]], prompted)
+        except TemplateError as error:
+            refused = error
+        if messages[0]["role"] == "system":
+            first = {**messages[1], "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
+            try:
+                return self._template([first, *messages[2:]], prompted)
+            except TemplateError as error:
+                refused = error
+        detail = f"The model's chat template refuses this conversation: {refused}"
+        raise JudgeCallError("bad_reply", detail, transient=False, billed=False) from refused
 
     def _template(self, messages: list[Message], prompted: bool) -> str:
         rendered = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=prompted)
