@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html
 
 from feedback.models import Annotator, AnnotatorKind, Project
 from routing.models import Judge
@@ -26,6 +27,13 @@ STRATEGY_NAMES = {
     "hyper_simulated": "Best of random mixes",
     "hyper_optimal": "Best of random mixes of any size",
     "pilot": "Pilot",
+}
+USUAL = {ROUNDS, "random", "all_judge", "all_human", "disagreement", "adv_topk", "ppm_guided"}
+MAIN = ("budget", "judge", "labels")
+FOLDS = {
+    "How rounds go": ("explore", "least_points", "most_labels"),
+    "Rules that hold first": ("floors", "most_people", "guarantee"),
+    "Advanced settings": ("kind", "seed"),
 }
 
 
@@ -54,7 +62,7 @@ class PlanForm(forms.Form):
         max_value=LIMITS["explore"][1],
         initial=5,
         required=False,
-        help_text="Only for rounds. A share that shows what the router would not look at.",
+        help_text="A share that shows what the router would not look at.",
     )
     least_points = forms.IntegerField(
         label="A label must add, in points",
@@ -62,7 +70,7 @@ class PlanForm(forms.Form):
         max_value=LIMITS["least_points"][1],
         initial=2,
         required=False,
-        help_text="Only for rounds, which stop where no label is expected to make this many of 100 labels right.",
+        help_text="Rounds stop where no label is expected to make this many of 100 labels right.",
     )
     most_labels = forms.IntegerField(
         label="People for an instance in doubt, at most",
@@ -70,7 +78,7 @@ class PlanForm(forms.Form):
         max_value=LIMITS["most_labels"][1],
         initial=2,
         required=False,
-        help_text="Only for rounds: where one person and all else disagree, another one decides.",
+        help_text="Where one person and all else disagree, another one decides.",
     )
     floors = forms.MultipleChoiceField(
         label="People label all that is",
@@ -107,8 +115,30 @@ class PlanForm(forms.Form):
         strategy, judge = self.fields["strategy"], self.fields["judge"]
         assert isinstance(strategy, forms.ChoiceField)
         assert isinstance(judge, forms.ChoiceField)
-        strategy.choices = [(row.name, f"{strategy_words(row.name)}: {row.summary}") for row in planning.offered()]
+        strategy.choices = [
+            (row.name, format_html("<strong>{}:</strong> {}", strategy_words(row.name), row.summary))
+            for row in planning.offered()
+        ]
         judge.choices = [(key, row.name) for key, row in self.judges.items()]
+
+    def strategies(self) -> tuple[list[forms.boundfield.BoundWidget], list[forms.boundfield.BoundWidget]]:
+        """The choices of strategy that most plans are made with, and the others."""
+        each = list(self["strategy"])
+        usual = [one for one in each if one.data["value"] in USUAL]
+        return usual, [one for one in each if one not in usual]
+
+    def other_chosen(self) -> bool:
+        """Whether the strategy is one that most plans are not made with."""
+        return self["strategy"].value() not in USUAL
+
+    def main(self) -> list[forms.BoundField]:
+        """What every plan needs besides."""
+        return [self[name] for name in MAIN]
+
+    def folds(self) -> list[tuple[str, list[forms.BoundField], bool]]:
+        """What most plans leave as it is: words, fields, and whether something in there is wrong."""
+        parts = ((words, [self[name] for name in names]) for words, names in FOLDS.items())
+        return [(words, fields, any(field.errors for field in fields)) for words, fields in parts]
 
     def wish(self) -> dict[str, Any]:
         """What :func:`routing.services.planning.make_plan` is given."""

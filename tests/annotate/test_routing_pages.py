@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from annotate.forms.routing import PlanForm
 from feedback.models import AnnotationRequest, Job
 from feedback.services import jobs
 from routing.models import RoutingPlan
-from routing.services import applying
+from routing.services import applying, planning
 from tests.conftest import Cast, make_cast
 from tests.routing.judging_cast import set_cap, simulated_judge
 from tests.routing.planning_cast import PRICE, World, make_world, planned
@@ -63,6 +64,21 @@ def test_a_manager_plans_looks_and_applies(world: World, browser: Callable[..., 
     assert "Still reserved" in applied.content.decode()
     assert client.post(at("plan-apply", cast, plan.public_id)).status_code == 409
     assert AnnotationRequest.objects.filter(source="human", state="open").count() == 12
+
+
+def test_every_field_of_a_plan_is_on_the_form_and_a_fold_opens_where_something_is_wrong(
+    world: World, browser: Callable[..., Any]
+) -> None:
+    client = browser(world.cast.manager)
+    page = client.get(at("plan-create", world.cast)).content.decode()
+    for name in PlanForm.base_fields:
+        assert f'name="{name}"' in page, name
+    for strategy in planning.offered():
+        assert page.count(f'value="{strategy.name}"') == 1, strategy.name
+    assert '<details class="fold" open>' not in page
+    refused = client.post(at("plan-create", world.cast), wish(world, explore="99", strategy="hyper_topk"))
+    assert refused.content.decode().count('<details class="fold" open>') == 2
+    assert not RoutingPlan.objects.exists()
 
 
 def test_the_page_shows_what_a_new_plan_moves(world: World, browser: Callable[..., Any]) -> None:

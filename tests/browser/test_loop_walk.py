@@ -251,7 +251,7 @@ def draw_pilot(page: Page) -> None:
 
 def plan_and_apply(page: Page) -> None:
     page.get_by_role("link", name="Make a plan").click()
-    page.get_by_role("radio", name="Disagreement").check()
+    page.get_by_role("radio", name="Judge disagreement:").check()
     page.get_by_label("Budget", exact=True).fill("1.50")
     press_button(page, "Compute the plan")
     job_done(page)
