@@ -131,6 +131,21 @@ def test_batches_that_memory_is_too_short_for_are_halved_in_order() -> None:
     assert [5, 6, 7, 8] not in asked  # what was too much once is not asked for again
 
 
+def test_memory_that_is_very_short_halves_no_further_than_it_must() -> None:
+    tried = []
+
+    def forward(indices: list[int]) -> int:
+        tried.append(len(indices))
+        if len(indices) > 4:
+            raise torch.OutOfMemoryError("too large for this test")
+        return len(indices)
+
+    batches = [list(range(64)), list(range(64, 128))]
+    fitted = [found for _, found in within_memory(batches, random_groups(128), forward)]
+    assert fitted == [4] * 32
+    assert [size for size in tried if size > 4] == [64, 32, 16, 8]  # each size that is too much is asked for once
+
+
 def test_a_row_that_no_measuring_fits_is_named(folder: Path, tmp_path: Path) -> None:
     trainer = make(folder, tmp_path, objective="kto")
     crowd(trainer, 1)

@@ -31,7 +31,7 @@ def within_memory(
                 raise RunError("Not even one row at a time fits into memory.", [groups[indices[0]].id])
             else:
                 halvings += 1
-                waiting[:0] = split_batches([indices], 1)
+                waiting = split_batches([indices, *waiting], 1)
 
 
 def _tried(forward: Callable[[list[int]], T], indices: list[int]) -> tuple[T] | None:

@@ -58,8 +58,8 @@ class ReferencePolicy:
         if missing:
             self.forwards = sum(len(groups[number].completions) for number in missing)
             mine = team.share(missing, [group.packed_tokens for group in groups])
-            computed = self._computed([groups[n] for n in mine], [keys[n] for n in mine])
-            values |= {key: value for part in team.gather(computed) for key, value in part.items()}
+            parts = team.outcomes(lambda: self._computed([groups[n] for n in mine], [keys[n] for n in mine]))
+            values |= {key: value for part in parts for key, value in part.items()}
         values = {key: values[key] for key in sorted(wanted)}
         if team.leads:
             cache.add({key: values[key] for number in missing for key in keys[number]})
