@@ -16,6 +16,12 @@ class FeedbackError(Exception):
         self.errors = dict(errors or {})
         super().__init__(self.message)
 
+    @property
+    def in_full(self) -> str:
+        """What is wrong, where no form shows the fields: the message, where it says more than its kind, and they."""
+        general = self.message == (type(self).__doc__ or "").strip()
+        return " ".join(self.errors.values() if general and self.errors else [self.message, *self.errors.values()])
+
 
 class InvalidInput(FeedbackError):
     """Some fields are not right; nothing was stored."""

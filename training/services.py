@@ -212,8 +212,10 @@ def _queued_again(run: Run, actor: User | None, states: list[RunState], **fields
 def cancel_run(run: Run, actor: User | None) -> None:
     """Ask a run to stop; it saves a checkpoint first and can be resumed. One that waits for its start ends at once.
     Raises WrongState when it has ended."""
-    if run.is_checked and _end(run, RunState.CANCELLED, actor=actor, states=[RunState.CHECKED]):
-        return
+    if run.is_checked:
+        if _end(run, RunState.CANCELLED, actor=actor, states=[RunState.CHECKED]):
+            return
+        run = Run.objects.select_related("job", "project").get(pk=run.pk)  # somebody started it meanwhile
     if not run.is_active:
         raise WrongState("This run has already ended.")
     jobs.cancel(run.job, actor=actor)

@@ -45,7 +45,7 @@ def _train(run: Run, context: JobContext) -> None:
         services.end(run, RunState.CANCELLED, context)
         raise
     except FeedbackError as error:
-        services.end(run, RunState.FAILED, context, error=error.message)
+        services.end(run, RunState.FAILED, context, error=error.in_full)
         raise
 
 

@@ -51,8 +51,10 @@ class SweepSerializer(serializers.ModelSerializer[Sweep]):
 
 
 class NewSweep(RunBody):
-    """As a run; ``grid`` maps settings and options to the values that are tried, 2 to 24 combinations in all."""
+    """As a run, but that it is never checked first; ``grid`` maps settings and options to the values that are tried,
+    2 to 24 combinations in all."""
 
+    check_first = None  # type: ignore[assignment]  # its runs start at once
     grid = serializers.DictField(
         child=serializers.ListField(child=serializers.JSONField(), max_length=sweeps.MOST_RUNS)
     )

@@ -98,10 +98,11 @@ def run_create(request: HttpRequest, project: Project) -> HttpResponse:
 def _wishes(request: HttpRequest, project: Project) -> dict[str, Any]:
     """What a link asks to have chosen already: a dataset version, a base model. Small models learn at a larger rate."""
     wishes = {name: request.GET[name] for name in ("version", "base_model", "objective") if name in request.GET}
+    if asked := _settings_of(request, project):
+        return asked | wishes
     first = next((base.key for base in base_models(project)), "")
     small = wishes.get("base_model", first) == "small"
-    usual = {"learning_rate": 1e-3, "epochs": 3, "evaluate_every": 10} if small else {}
-    return usual | _settings_of(request, project) | wishes
+    return ({"learning_rate": 1e-3, "epochs": 3, "evaluate_every": 10} if small else {}) | wishes
 
 
 def _settings_of(request: HttpRequest, project: Project) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def run(job_id: int) -> None:
     except JobCancelled:
         end(context, JobState.CANCELLED)
     except FeedbackError as error:
-        end(context, JobState.FAILED, error=error.message)
+        end(context, JobState.FAILED, error=error.in_full)
     except Exception as error:  # the task's outer edge
         log.exception("job %s failed", job.public_id)
         end(context, JobState.FAILED, error=f"{type(error).__name__}: {error}")

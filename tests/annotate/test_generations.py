@@ -369,6 +369,8 @@ def test_generations_scorings_and_sweeps_over_rest(cast: Any, api: Any) -> None:
     assert started.status_code == 201, started.content
     assert [run["values"] for run in started.json()["runs"]] == [[1], [2]]
     assert client.send("post", f"{root}/sweeps/", sweep | {"grid": {"seed": [1]}}).status_code == 422
+    checked = client.send("post", f"{root}/sweeps/", sweep | {"check_first": True})
+    assert "check_first" in checked.json()["errors"]  # rather than learning unchecked
     one = f"{root}/sweeps/{started.json()['id']}/"
     assert client.send("post", f"{one}cancel/").json()["best"] is None
     runs = "&".join(f"run={run['id']}" for run in started.json()["runs"])

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client
 
 from tests.annotate.trained import checked_run, finished_run, queued_run, version_of
+from training import services
 from training.models import Run
 from training.objectives.catalogue import OBJECTIVES
 
@@ -121,11 +122,21 @@ def test_a_checked_run_can_be_discarded_or_asked_for_otherwise(cast: Any, browse
     client = browser(cast.manager)
     again = client.get(f"{url(cast, 'new/')}?like={run.public_id}").context["form"]
     assert (again["epochs"].value(), again["version"].value()) == (7, run.version.public_id)
+    assert (again["evaluate_every"].value(), again["learning_rate"].value()) == (None, 5e-5)  # it was asked for neither
     assert client.get(f"{url(cast, 'new/')}?like=nothing").status_code == 200
     assert client.post(url(cast, f"{run.public_id}/cancel/")).status_code == 302
     run.refresh_from_db()
     assert run.state == "cancelled"
     assert "Check again" in client.get(url(cast, f"{run.public_id}/")).content.decode()
+
+
+def test_a_run_that_was_started_while_it_was_discarded_is_stopped(cast: Any) -> None:
+    run = checked_run(cast)
+    services.start_checked(run, cast.manager)
+    services.cancel_run(run, cast.manager)  # as it was before
+    services.settle(cast.project)
+    run.refresh_from_db()
+    assert (run.state, run.job.state) == ("cancelled", "cancelled")
 
 
 def test_those_who_only_look_see_the_report_and_no_start(cast: Any, browser: Browser) -> None:

@@ -45,15 +45,23 @@ def test_a_job_runs_once_and_keeps_its_result(cast: Cast, work: Any) -> None:
     assert (job.state, job.result, runs) == (JobState.SUCCEEDED, {"rows": 3}, [1])
 
 
-def test_a_domain_error_is_the_jobs_sentence(cast: Cast, work: Any) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (InvalidInput("Row 3 has no prompt."), "Row 3 has no prompt."),
+        (InvalidInput(errors={"prompt": "Row 3 has none."}), "Row 3 has none."),
+        (InvalidInput("A wrong file.", errors={"prompt": "Row 3 has none."}), "A wrong file. Row 3 has none."),
+    ],
+)
+def test_a_domain_error_is_the_jobs_sentence(cast: Cast, work: Any, error: InvalidInput, said: str) -> None:
     def refuse(context: jobs.JobContext) -> None:
-        raise InvalidInput("Row 3 has no prompt.")
+        raise error
 
     work(refuse)
     job = enqueue(cast)
     jobs.run(job.pk)
     job.refresh_from_db()
-    assert (job.state, job.error) == (JobState.FAILED, "Row 3 has no prompt.")
+    assert (job.state, job.error) == (JobState.FAILED, said)
 
 
 def test_the_same_idempotency_key_is_the_same_job(cast: Cast) -> None:

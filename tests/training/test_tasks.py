@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -141,6 +142,15 @@ def test_a_check_that_finds_nothing_to_learn_says_so(settings: Any) -> None:
     run.refresh_from_db()
     assert run.state == RunState.FAILED
     assert "No training row is left" in run.error
+
+
+def test_a_run_whose_base_model_was_taken_away_says_so(settings: Any) -> None:
+    run = new_run(settings)
+    shutil.rmtree(settings.MODELS_DIR)
+    jobs.run(run.job_id)
+    run.refresh_from_db()
+    assert (run.state, run.job.state) == (RunState.FAILED, JobState.FAILED)
+    assert run.error == run.job.error == "There is no such base model."
 
 
 def test_a_policy_can_be_trained_and_then_trained_on(settings: Any) -> None:
