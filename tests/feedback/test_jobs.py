@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from feedback import tasks  # noqa: F401 - registers the handlers that the tests take the place of
 from feedback.exceptions import InvalidInput, WrongState
 from feedback.models import AuditEvent, Job, JobKind, JobState
 from feedback.services import jobs
