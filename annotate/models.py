@@ -8,9 +8,15 @@ from django.db import models
 
 
 class Session(AbstractBaseSession):
-    """A browser's session, and who signed in with it: an account that is deleted takes its sessions along."""
+    """A browser's session, and who signed in with it: an account that is deleted takes its sessions along.
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+")
+    The database does not hold the reference: Django takes any fault of a new session for a key that is taken already,
+    and would try for ever.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, db_constraint=False, related_name="+"
+    )
 
 
 class IdempotentReply(models.Model):
