@@ -243,6 +243,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "feedback.tasks.sweep", "schedule": 5.0},
     "rounds": {"task": "routing.tasks.next_rounds", "schedule": 5.0},
+    "slots": {"task": "routing.tasks.reopen_slots", "schedule": 60.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat")
 

@@ -232,7 +232,11 @@ class PerformancePredictionModel(models.Model):
 
 
 class RoutingPlan(models.Model):
-    """A strategy's answer for a task's instances under a budget. A pilot's draw is a plan too (strategy ``pilot``)."""
+    """A strategy's answer for a task's instances under a budget. A pilot's draw is a plan too (strategy ``pilot``).
+
+    ``prediction_model`` predicts the metric of a mix; of a plan in rounds ``lesson`` is what its labels taught, and
+    ``heard`` the people's annotations that it has learned from.
+    """
 
     public_id = public_id()
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="plans")
@@ -246,6 +250,10 @@ class RoutingPlan(models.Model):
     prediction_model = models.ForeignKey(
         PerformancePredictionModel, on_delete=models.SET_NULL, null=True, blank=True, related_name="plans"
     )
+    lesson = models.ForeignKey(
+        PerformancePredictionModel, on_delete=models.SET_NULL, null=True, blank=True, related_name="taught_by"
+    )
+    heard = models.JSONField(default=list, blank=True)
     predicted_mean = models.FloatField(null=True, blank=True)
     predicted_sd = models.FloatField(null=True, blank=True)
     curve = models.JSONField(default=dict, blank=True)

@@ -1,4 +1,4 @@
-"""Which handler does which kind of job, and the beat's wake-up of plans in rounds."""
+"""Which handler does which kind of job, and what the beat wakes up: plans in rounds, requests without a slot."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from celery import shared_task
 from feedback.models import JobKind
 from feedback.services import datasets, jobs
 
-from .services import judging, planning, posteriors, rounds
+from .services import judging, planning, posteriors, requests, rounds
 
 jobs.handles(JobKind.JUDGE)(judging.run_judging)
 jobs.handles(JobKind.PLAN)(planning.run_plan)
@@ -18,3 +18,8 @@ datasets.beliefs_come_from(posteriors.posterior_of)
 @shared_task
 def next_rounds() -> None:
     rounds.advance()
+
+
+@shared_task
+def reopen_slots() -> None:
+    requests.reopen()

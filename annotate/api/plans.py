@@ -15,7 +15,9 @@ from rest_framework.response import Response
 from feedback.models import Annotator, Task
 from routing.models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan, RoutingRound
 from routing.ppm.regression import MODELS
-from routing.services import applying, pilots, planning, rounds
+from routing.services import applying, constraints, pilots, planning, progress, rounds
+from routing.services.money import plan_money
+from routing.services.requests import LABELS
 
 from .fields import micros, public_id
 from .idempotency import once
@@ -64,6 +66,12 @@ class PlanSerializer(serializers.ModelSerializer[RoutingPlan]):
         read_only_fields = fields
 
 
+def whole(setting: str) -> serializers.IntegerField:
+    """A setting of a plan within its limits."""
+    low, high = planning.LIMITS[setting]
+    return serializers.IntegerField(min_value=low, max_value=high, required=False)
+
+
 class PlanCreation(serializers.Serializer[Any]):
     """``judge`` is an annotator's id. ``pilot``: instance ids; people's labels elsewhere are then not looked at."""
 
@@ -72,16 +80,18 @@ class PlanCreation(serializers.Serializer[Any]):
     budget_micros = micros()
     judge = serializers.UUIDField()
     seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0)
-    labels = serializers.IntegerField(min_value=1, max_value=9, required=False)
+    labels = whole("labels")
     kind = serializers.ChoiceField(choices=sorted(MODELS), required=False)
-    mixes = serializers.IntegerField(min_value=50, max_value=5000, required=False)
-    judge_price_micros = serializers.IntegerField(min_value=0, max_value=10**9, required=False)
-    floors = serializers.ListField(child=serializers.CharField(max_length=80), max_length=20, required=False)
-    most_people = serializers.IntegerField(min_value=1, max_value=10**7, required=False)
+    mixes = whole("mixes")
+    judge_price_micros = whole("judge_price_micros")
+    floors = serializers.ListField(
+        child=serializers.CharField(max_length=80), max_length=constraints.MOST_FLOORS, required=False
+    )
+    most_people = whole("most_people")
     guarantee = serializers.BooleanField(required=False)
-    explore = serializers.IntegerField(min_value=5, max_value=15, required=False)
-    least_points = serializers.IntegerField(min_value=0, max_value=50, required=False)
-    most_labels = serializers.IntegerField(min_value=1, max_value=5, required=False)
+    explore = whole("explore")
+    least_points = whole("least_points")
+    most_labels = whole("most_labels")
     pilot = serializers.ListField(child=serializers.UUIDField(), max_length=100_000, required=False)
 
 
@@ -90,7 +100,7 @@ class PilotCreation(serializers.Serializer[Any]):
 
     task = serializers.UUIDField()
     count = serializers.IntegerField(min_value=1, max_value=pilots.MOST)
-    labels = serializers.IntegerField(min_value=1, max_value=9, default=1)
+    labels = serializers.IntegerField(min_value=LABELS[0], max_value=LABELS[1], default=1)
     judge = serializers.UUIDField(required=False, allow_null=True)
     seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0)
 
@@ -131,6 +141,21 @@ class RoundSerializer(serializers.ModelSerializer[RoutingRound]):
 
 class RoundsSerializer(serializers.Serializer[Any]):
     rounds = RoundSerializer(many=True)
+
+
+class ArmProgressSerializer(serializers.Serializer[Any]):
+    arm = serializers.ChoiceField(choices=Arm.choices)
+    asked = serializers.IntegerField()
+    answered = serializers.IntegerField()
+
+
+class ProgressSerializer(serializers.Serializer[Any]):
+    """Money in millionths; instances that each arm was asked for, and those of them that are answered."""
+
+    spent_micros = serializers.IntegerField()
+    reserved_micros = serializers.IntegerField()
+    left_micros = serializers.IntegerField()
+    arms = ArmProgressSerializer(many=True)
 
 
 class StopBody(serializers.Serializer[Any]):
@@ -230,6 +255,27 @@ class PlanApply(PlanView):
             "judge_job": done.judge_job.public_id if done.judge_job else None,
         }
         return Response(AppliedSerializer(body).data)
+
+
+class PlanProgress(PlanView):
+    serializer_class: Any = ProgressSerializer
+    needs: ClassVar = {"GET": Need("read", "view")}
+
+    @extend_schema(operation_id="plans_progress", responses=ProgressSerializer)
+    def get(self, request: Request, project: Any, plan: UUID) -> Response:
+        """How far a plan is, and where its money stands."""
+        row = self.row(plan)
+        money = plan_money(row)
+        body = {
+            "spent_micros": money.spent,
+            "reserved_micros": money.reserved,
+            "left_micros": money.left,
+            "arms": [
+                {"arm": arm.value, "asked": one.asked, "answered": one.answered}
+                for arm, one in progress.progress_of(row).items()
+            ],
+        }
+        return Response(ProgressSerializer(body).data)
 
 
 class PlanRounds(PlanView):

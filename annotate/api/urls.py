@@ -98,6 +98,7 @@ urlpatterns = [
     path(f"{PROJECT}plans/<uuid:plan>/", plans.PlanDetail.as_view(), name="api-plan"),
     path(f"{PROJECT}plans/<uuid:plan>/decisions/", plans.PlanDecisions.as_view(), name="api-decisions"),
     path(f"{PROJECT}plans/<uuid:plan>/apply/", plans.PlanApply.as_view(), name="api-plan-apply"),
+    path(f"{PROJECT}plans/<uuid:plan>/progress/", plans.PlanProgress.as_view(), name="api-plan-progress"),
     path(f"{PROJECT}plans/<uuid:plan>/rounds/", plans.PlanRounds.as_view(), name="api-plan-rounds"),
     path(f"{PROJECT}plans/<uuid:plan>/stop/", plans.PlanStop.as_view(), name="api-plan-stop"),
     path(f"{PROJECT}plans/<uuid:plan>/resume/", plans.PlanResume.as_view(), name="api-plan-resume"),

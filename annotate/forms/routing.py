@@ -9,8 +9,9 @@ from django.utils.html import format_html
 
 from feedback.models import Annotator, AnnotatorKind, Project
 from routing.models import Judge
-from routing.services import planning
+from routing.services import pilots, planning
 from routing.services.constraints import FLOORS
+from routing.services.requests import LABELS
 from routing.services.rounds import LIMITS, ROUNDS
 
 from .fields import MoneyField
@@ -49,33 +50,36 @@ def strategy_words(name: str) -> str:
     return STRATEGY_NAMES.get(name, name.replace("_", " ").capitalize())
 
 
+def whole(setting: str, **kwargs: Any) -> forms.IntegerField:
+    """A setting of a plan within its limits."""
+    low, high = planning.LIMITS[setting]
+    return forms.IntegerField(min_value=low, max_value=high, **kwargs)
+
+
 class PlanForm(forms.Form):
     """A strategy, money, and whose verdicts count."""
 
     strategy = forms.ChoiceField(widget=forms.RadioSelect, initial=ROUNDS)
     budget = MoneyField(help_text="What may be spent on new labels, people and judge together.")
     judge = forms.ChoiceField(help_text="Its verdicts are what people's labels are weighed against.")
-    labels = forms.IntegerField(label="People for each instance", min_value=1, max_value=9, initial=1)
-    explore = forms.IntegerField(
+    labels = whole("labels", label="People for each instance", initial=1)
+    explore = whole(
+        "explore",
         label="Drawn at random in a round, in percent",
-        min_value=LIMITS["explore"][0],
-        max_value=LIMITS["explore"][1],
         initial=5,
         required=False,
         help_text="A share that shows what the router would not look at.",
     )
-    least_points = forms.IntegerField(
+    least_points = whole(
+        "least_points",
         label="A label must add, in points",
-        min_value=LIMITS["least_points"][0],
-        max_value=LIMITS["least_points"][1],
         initial=2,
         required=False,
         help_text="Rounds stop where no label is expected to make this many of 100 labels right.",
     )
-    most_labels = forms.IntegerField(
+    most_labels = whole(
+        "most_labels",
         label="People for an instance in doubt, at most",
-        min_value=LIMITS["most_labels"][0],
-        max_value=LIMITS["most_labels"][1],
         initial=2,
         required=False,
         help_text="Where one person and all else disagree, another one decides.",
@@ -87,12 +91,7 @@ class PlanForm(forms.Form):
         required=False,
         help_text="Before anything else, whatever the strategy wishes.",
     )
-    most_people = forms.IntegerField(
-        label="Instances for people, at most",
-        min_value=1,
-        max_value=10**7,
-        required=False,
-    )
+    most_people = whole("most_people", label="Instances for people, at most", required=False)
     guarantee = forms.BooleanField(
         label="Never below random",
         required=False,
@@ -159,8 +158,8 @@ class PlanForm(forms.Form):
 class PilotForm(forms.Form):
     """How many instances people and the judge both label."""
 
-    count = forms.IntegerField(label="Instances", min_value=1, max_value=5000)
-    labels = forms.IntegerField(label="People for each", min_value=1, max_value=9, initial=1)
+    count = forms.IntegerField(label="Instances", min_value=1, max_value=pilots.MOST)
+    labels = forms.IntegerField(label="People for each", min_value=LABELS[0], max_value=LABELS[1], initial=1)
     judge = forms.ChoiceField(label="And judged by", required=False)
 
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:

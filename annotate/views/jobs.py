@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -65,8 +66,17 @@ def result_url(job: Job, project: Project) -> str:
 @require_GET
 @in_project("view")
 def job_part(request: HttpRequest, project: Project, job: UUID) -> HttpResponse:
-    row = get_object_or_404(project.jobs, public_id=job)
-    return render(request, "components/_job.html", job_context(request, project, row))
+    return _part(request, project, get_object_or_404(project.jobs, public_id=job))
+
+
+def _part(request: HttpRequest, project: Project, row: Job) -> HttpResponse:
+    """The part alone; on the page of what an ended job made, the whole page has something else to show."""
+    context = job_context(request, project, row)
+    response = render(request, "components/_job.html", context)
+    at = urlsplit(request.headers.get("HX-Current-URL", "")).path
+    if not row.is_active and RESULTS[JobKind(row.kind)][1] and at == context["job"].result_url:
+        response["HX-Refresh"] = "true"
+    return response
 
 
 @require_POST
@@ -76,7 +86,7 @@ def job_cancel(request: HttpRequest, project: Project, job: UUID) -> HttpRespons
     jobs.cancel(row, actor=user_of(request))
     if request.headers.get("HX-Request"):
         row.refresh_from_db()
-        return render(request, "components/_job.html", job_context(request, project, row))
+        return _part(request, project, row)
     back = request.headers.get("Referer", "")
     if url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure()):
         return redirect(back)

@@ -1,4 +1,4 @@
-"""A plan in rounds: how far it is, the next round now, stop and resume."""
+"""How far a plan is; of one in rounds the next round now, stop and resume."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from feedback.models import Project
-from routing.models import Course, RoutingPlan
-from routing.services import rounds
+from routing.models import Arm, Course, PlanState, RoutingPlan
+from routing.services import progress, rounds
 from routing.services.money import plan_money
 
 from ..access import in_project, user_of
 from .judge import amount_words
 
+STEP_WORDS = {Arm.HUMAN: "Labelled by people", Arm.JUDGE: "Judged"}
 TONES = {Course.RUNNING: "accent", Course.STOPPED: "warning", Course.FINISHED: "success"}
 
 
@@ -26,22 +27,29 @@ def _plan(project: Project, public_id: UUID) -> RoutingPlan:
     return get_object_or_404(rows, public_id=public_id)
 
 
-def rounds_context(row: RoutingPlan, project: Project) -> dict[str, Any]:
-    """What ``routing/_rounds.html`` shows of an applied plan in rounds; nothing for other plans."""
-    if row.course == Course.NONE:
+def progress_context(row: RoutingPlan, project: Project) -> dict[str, Any]:
+    """How far an applied plan is, which ``routing/_rounds.html`` shows of one in rounds and ``routing/_progress.html``
+    of any other; nothing of one that is not applied."""
+    if row.state != PlanState.APPLIED:
         return {}
     money = plan_money(row)
-    left = max(row.budget_micros - money.spent - money.reserved, 0)
+    amounts = {"spent": money.spent, "reserved": money.reserved, "left": money.left}
+    purse = {"purse": {name: amount_words(micros, project.currency) for name, micros in amounts.items()}}
+    return purse | (_steps(row) if row.course == Course.NONE else _rounds(row))
+
+
+def _steps(row: RoutingPlan) -> dict[str, Any]:
+    found = progress.progress_of(row)
+    steps = [{"words": STEP_WORDS[arm], "asked": one.asked, "answered": one.answered} for arm, one in found.items()]
+    return {"steps": steps, "going_on": any(one.waiting for one in found.values())}
+
+
+def _rounds(row: RoutingPlan) -> dict[str, Any]:
     return {
         "course": row.get_course_display(),
         "course_tone": TONES[Course(row.course)],
         "learning": row.round_job is not None and row.round_job.is_active,
         "rounds": [_round(one) for one in rounds.progress_of(row)],
-        "purse": {
-            "spent": amount_words(money.spent, project.currency),
-            "reserved": amount_words(money.reserved, project.currency),
-            "left": amount_words(left, project.currency),
-        },
     }
 
 
@@ -60,12 +68,19 @@ def _round(one: rounds.RoundProgress) -> dict[str, Any]:
 
 @require_GET
 @in_project("view")
-def plan_rounds(request: HttpRequest, project: Project, plan: UUID) -> HttpResponse:
-    """The part of the plan's page that asks for itself while rounds go on."""
+def plan_progress(request: HttpRequest, project: Project, plan: UUID) -> HttpResponse:
+    """The part of an applied plan's page that asks for itself while something is awaited. At the end of that the whole
+    page has something else to show."""
     row = _plan(project, plan)
-    if row.course == Course.NONE:
+    context = progress_context(row, project)
+    if not context:
         raise Http404
-    return render(request, "routing/_rounds.html", {"project": project, "plan": row, **rounds_context(row, project)})
+    in_rounds = row.course != Course.NONE
+    template = "routing/_rounds.html" if in_rounds else "routing/_progress.html"
+    response = render(request, template, {"project": project, "plan": row, **context})
+    if not (row.course == Course.RUNNING if in_rounds else context["going_on"]):
+        response["HX-Refresh"] = "true"
+    return response
 
 
 @require_POST

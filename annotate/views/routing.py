@@ -17,14 +17,13 @@ from feedback.services import budget
 from routing.features.wording import words_of
 from routing.models import Arm, PlanState, RoutingDecision, RoutingPlan
 from routing.services import applying, pilots, planning
-from routing.services.money import plan_money
 
 from ..access import in_project, no_task_yet, task_from, user_of
 from ..forms.fields import plain_amount
 from ..forms.routing import PilotForm, PlanForm, strategy_words
 from .jobs import job_context
 from .judge import add_errors, amount_words
-from .rounds import rounds_context
+from .rounds import progress_context
 
 PAGE = 50
 PLANS = 50
@@ -170,7 +169,6 @@ def plan(request: HttpRequest, project: Project, plan: UUID) -> HttpResponse:
 def _decided(request: HttpRequest, project: Project, row: RoutingPlan) -> dict[str, Any]:
     costs = row.summary.get("costs", {})
     before = applying.previous_plan(row)
-    money = plan_money(row)
     return {
         "shares": _shares(row),
         "costs": {name: amount_words(value, project.currency) for name, value in costs.items()},
@@ -180,9 +178,7 @@ def _decided(request: HttpRequest, project: Project, row: RoutingPlan) -> dict[s
         "tags": _tag_bars(row),
         "before": before,
         "moves": _moves(row, before) if before else [],
-        **rounds_context(row, project),
-        "spent": amount_words(money.spent, project.currency),
-        "reserved": amount_words(money.reserved, project.currency),
+        **progress_context(row, project),
         **_decisions(request, row, before),
     }
 

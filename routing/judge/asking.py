@@ -131,8 +131,18 @@ def ask_of(config: JudgeConfig, questions: Sequence[Question]) -> Ask:
 
 
 def united(asks: Sequence[Ask]) -> Ask:
-    """What at least one of several judges is asked: a panel's."""
-    every = {scale.name: scale for ask in asks for scale in ask.scales}
+    """What at least one of several judges is asked: a panel's.
+
+    Raises ValueError, with a sentence, where two rate on one scale from and to other values: no mean of those is true.
+    """
+    every: dict[str, Scale] = {}
+    for scale in (scale for ask in asks for scale in ask.scales):
+        known = every.setdefault(scale.name, scale)
+        if (known.low, known.high) != (scale.low, scale.high):
+            raise ValueError(
+                f"The panel's members rate {scale.name} on different ranges: from {known.low} to {known.high} and from "
+                f"{scale.low} to {scale.high}. Choose members that rate alike, or give the task a rating question."
+            )
     choices = {question.name: question for ask in asks for question in ask.choices}
     return Ask(
         preference=next((ask.preference for ask in asks if ask.preference), None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,10 @@ MOST_REFINEMENT_CHARS = 20_000
 MOST_COMMENT_CHARS = 4000
 MOST_MARKS = 200
 FOLLOWUP_STEPS = RATING_SCALE  # a nat per token is one logit
+# Thai, Lao, Tibetan, Burmese, Khmer, Chinese and Japanese
+UNSPACED = re.compile(
+    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
 
 
 class Misread(ValueError):
@@ -164,7 +169,8 @@ def _mark(value: Any, question: SpanQuestion, text: str, place: int) -> SaidSpan
 def find_quote(text: str, quote: str, occurrence: Any) -> tuple[int, int]:
     """`[start, end)` of the n-th occurrence of a quote, in code points; runs of white space equal each other.
 
-    Occurrences are those that do not overlap, counted from 1. Raises Misread when the text has no such occurrence.
+    Occurrences are those that do not overlap, counted from 1. One never begins or ends inside a word, except in scripts
+    that write no spaces between words. Raises Misread when the text has no such occurrence.
     """
     words = quote.split()
     if not words:
@@ -172,10 +178,29 @@ def find_quote(text: str, quote: str, occurrence: Any) -> tuple[int, int]:
     if not isinstance(occurrence, int) or isinstance(occurrence, bool) or occurrence < 1:
         raise Misread("The occurrence of a quote is a whole number from 1.")
     pattern = re.compile(r"\s+".join(re.escape(word) for word in words))
-    for number, match in enumerate(pattern.finditer(text), 1):
-        if number == occurrence:
-            return match.start(), match.end()
+    at = seen = 0
+    while match := pattern.search(text, at):
+        start, end = match.span()
+        whole = not _inside_word(text, start) and not _inside_word(text, end)
+        seen += whole
+        if whole and seen == occurrence:
+            return start, end
+        at = end if whole else start + 1
     raise Misread(f"The completion does not say {quote[:80]!r} {occurrence} times.", quote=True)
+
+
+def _inside_word(text: str, at: int) -> bool:
+    """Whether a word goes on from the code point before ``at`` to the one there. A combining mark never begins one."""
+    if not 0 < at < len(text):
+        return False
+    before, after = text[at - 1], text[at]
+    if unicodedata.category(after).startswith("M"):
+        return True
+    return _of_a_word(before) and _of_a_word(after) and not UNSPACED.search(before + after)
+
+
+def _of_a_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_" or unicodedata.category(letter).startswith("M")
 
 
 def _choice(value: Mapping[str, Any], ask: Ask, view: View) -> tuple[str, Said]:

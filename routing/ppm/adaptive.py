@@ -33,18 +33,18 @@ INTERVAL_Z = 1.645
 
 @dataclass(frozen=True)
 class Round:
-    """The pairs to label next. Of those not chosen by worth, `drawn` were drawn, each with probability `chance`; they
-    come last. `ended` says why there is none."""
+    """The pairs to label next; those not chosen by worth were `drawn` and come last. `chance` [N]: each pair's
+    probability of being among them, before it was decided how many are drawn. `ended` says why there is none."""
 
     instances: Ints
     drawn: Ints
-    chance: float
+    chance: Floats
     ended: str = ""
 
     @property
     def propensity(self) -> Floats:
-        """Each pair's probability of being among these [n]."""
-        return np.where(np.isin(self.instances, self.drawn), self.chance, 1.0)
+        """The chance of each of these [n]."""
+        return self.chance[self.instances]
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,14 @@ class Learner:
         most: int | None = None,
         explored: float = EXPLORED,
         least_worth: float = LEAST_WORTH,
+        whole: bool = True,
     ) -> Round:
         """At first max(25, 2% of N) by the judge's own doubt [N], then 3% of N by worth, a share `explored` at random.
 
         None when no label pays any more or the last ones changed nothing. At most `most`, which is what the money pays.
         A pair that has labels may be a candidate, too: one more label of it is worth what its posterior leaves open.
+        The share at random is rounded to whole pairs; unless `whole`, what is left of it draws one more as often as it
+        says, so that the smallest rounds explore, too.
         Raises ValueError unless 0 ≤ explored ≤ 1.
         """
         if not 0.0 <= explored <= 1.0:
@@ -169,20 +172,27 @@ class Learner:
         if not len(self.labelled):
             first = max(FIRST_LEAST, int(FIRST_SHARE * size))
             chosen = candidates[np.argsort(-doubt[candidates], kind="stable")][:first][:most]
-            return Round(chosen, none, 0.0, "" if len(candidates) else "nothing is left to label")
+            ended = "" if len(candidates) else "nothing is left to label"
+            return Round(chosen, none, _chance(size, chosen, none, 0, None), ended)
         worth = self.worth[candidates]
         order = np.argsort(-(worth + 1e-6 * rng.random(len(worth))), kind="stable")
         paying = candidates[order][worth[order] > least_worth]
         if not len(paying) or self.unchanged >= UNCHANGED:
             why = f"the last {self.unchanged} labels changed no side" if len(paying) else "no further label pays"
-            return Round(none, none, 0.0, why)
+            return Round(none, none, np.zeros(size), why)
         count = max(1, int(ROUND_SHARE * size))
-        at_random = round(explored * count)
-        best = paying[: count - at_random]
-        rest = rng.permutation(np.setdiff1d(candidates, best))
-        drawn = rest[: min(at_random, count - len(best))]
+        share = explored * count
+        least = round(share) if whole else int(share)
+        oftener = 0.0 if whole else share - least
+        at_random = least + int(oftener > 0.0 and rng.random() < oftener)
+        best, rest = _parted(paying, candidates, count - at_random)
+        drawn = rng.permutation(rest)[:at_random]
+        chance = _chance(size, *_parted(paying, candidates, count - least), least, most)
+        if oftener:
+            more = _chance(size, *_parted(paying, candidates, count - least - 1), least + 1, most)
+            chance = (1.0 - oftener) * chance + oftener * more
         best, drawn = best[:most], drawn[: None if most is None else max(most - len(best), 0)]
-        return Round(np.concatenate([best, drawn]), drawn, len(drawn) / max(len(rest), 1))
+        return Round(np.concatenate([best, drawn]), drawn, chance)
 
     def _refit(self) -> None:
         x, sharing, rows = self.signals.x, self.signals.sharing, self.labelled
@@ -204,3 +214,18 @@ class Learner:
             owner,
             self._model.without_own(Belief(self._belief.mean[pairs], self._belief.variance[pairs]), owner),
         )
+
+
+def _parted(paying: Ints, candidates: Ints, by_worth: int) -> tuple[Ints, Ints]:
+    """(those chosen by worth, the candidates that are left to draw from)."""
+    best = paying[:by_worth]
+    return best, np.setdiff1d(candidates, best)
+
+
+def _chance(size: int, best: Ints, rest: Ints, at_random: int, most: int | None) -> Floats:
+    """Each pair's probability [N] of being in a round of these, `at_random` of the rest, and at most `most` in all."""
+    places = at_random if most is None else min(at_random, max(most - len(best), 0))
+    chance = np.zeros(size)
+    chance[rest] = min(places, len(rest)) / max(len(rest), 1)
+    chance[best[:most]] = 1.0
+    return chance

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from feedback.exceptions import Conflict, WrongState
 from feedback.models import (
-    AnnotationRequest,
     AuditEvent,
     Instance,
     Job,
@@ -115,7 +114,7 @@ def _worst_cases(plan: RoutingPlan, instance_ids: Iterable[int]) -> dict[int, in
 def _start_judge(plan: RoutingPlan, actor: User | None) -> Job | None:
     """Wake the judge when requests wait for it; a recorded or retired one cannot be woken."""
     judge = Judge.objects.current().filter(annotator=plan.judge).first() if plan.judge else None
-    waiting = AnnotationRequest.objects.filter(origin=plan.origin, source=Source.JUDGE, state=RequestState.OPEN)
+    waiting = requests.of_plan(plan).filter(source=Source.JUDGE, judge=plan.judge_id, state=RequestState.OPEN)
     if judge is None or not waiting.exists():
         return None
     try:

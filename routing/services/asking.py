@@ -11,7 +11,7 @@ from feedback.content import text_of
 from feedback.exceptions import InvalidInput, WrongState
 from feedback.models import Instance, Task
 from feedback.questions import MAX_TEXT
-from routing.judge.asking import Ask, Material, ask_of, fits, parts_of
+from routing.judge.asking import Ask, Material, ask_of, fits, parts_of, united
 from routing.judge.config import JudgeConfig, Order, orders_for
 from routing.judge.cost import cache_key, worst_case_cost
 from routing.judge.prompts import build_prompt
@@ -82,7 +82,12 @@ def _reference(meta: Mapping[str, Any], field: str) -> str:
 
 def askings(judge: Judge, task: Task) -> list[Asking]:
     """Who is really asked: the judge, or the members of a panel. Raises InvalidInput, WrongState."""
-    return [Asking.of(member, task) for member in members_of(judge)]
+    asked = [Asking.of(member, task) for member in members_of(judge)]
+    try:
+        united([one.ask for one in asked])
+    except ValueError as error:
+        raise InvalidInput(str(error)) from error
+    return asked
 
 
 def members_of(judge: Judge) -> list[Judge]:

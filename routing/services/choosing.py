@@ -11,7 +11,7 @@ from django.db.models import Count, QuerySet
 from numpy.typing import NDArray
 
 from feedback.models import Annotation, AnnotationRequest, RequestState, Source, Task
-from routing.ppm.adaptive import LEAST_WORTH, ROUND_SHARE, Learner, Round
+from routing.ppm.adaptive import LEAST_WORTH, Learner, Round
 from routing.ppm.allocation import Ranking, Wording, plan_for
 from routing.ppm.label_curve import LabelCurve, label_curve
 from routing.ppm.pool import UNITS_PER_MONEY, Budget, Plan, Pool
@@ -90,20 +90,16 @@ def candidates_of(plan: RoutingPlan, learner: Learner, asked: Asked) -> Ints:
 
 
 def choose(plan: RoutingPlan, learner: Learner, known: Known, candidates: Ints, most: int | None, number: int) -> Round:
-    """The instances that the next round sends to people, at most ``most``. The same seed and labels, the same round.
-
-    A round too small for its share at random draws one instance as often as the share says.
-    """
+    """The instances that the next round sends to people, at most ``most``. The same seed and labels, the same round."""
     rng = np.random.default_rng([plan.seed % 2**63, number])
-    size = max(1, int(ROUND_SHARE * len(known.doubt)))
-    wanted = setting(plan, "explore") / 100 * size
     return learner.next_round(
         candidates,
         known.doubt,
         rng,
         most=most,
-        explored=int(wanted + rng.random()) / size,
+        explored=setting(plan, "explore") / 100,
         least_worth=setting(plan, "least_points") / 100,
+        whole=False,
     )
 
 
@@ -138,10 +134,8 @@ def first_round(plan: RoutingPlan, evidence: TaskEvidence, pool: Pool, arms: Bud
     most = max(min(payable, capacity) - int(must.sum()), 0)
     chosen = choose(plan, learner, known, candidates, most, 1)
     worth = worth_of(learner)
-    chance = np.zeros(pool.size)
-    chance[np.setdiff1d(candidates, chosen.instances)] = chosen.chance
-    chance[chosen.instances] = chosen.propensity
-    answer = plan_for(ROUNDS, pool, arms, Ranking(chosen.instances, worth.mean, worth.lower, WORDING, chance))
+    ranking = Ranking(chosen.instances, worth.mean, worth.lower, WORDING, chosen.chance)
+    answer = plan_for(ROUNDS, pool, arms, ranking)
     p_a = learning.posterior(known, learner)
     least = setting(plan, "least_points") / 100
     later = {

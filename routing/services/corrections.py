@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,21 @@ from routing.judge.asking import Example
 
 MOST_READ = 1000
 DIMENSIONS = 256 + FORMAT_DIMS
+TASKS_KEPT = 4
+
+
+@dataclass(frozen=True)
+class _Prompts:
+    """Prompts that are the same when their hashes are."""
+
+    hashes: tuple[str, ...]
+    texts: tuple[str, ...] = field(compare=False)
+
+
+@lru_cache(maxsize=TASKS_KEPT)
+def _embedded(prompts: _Prompts) -> NDArray[np.float32]:
+    """Kept from one reading of a task's decisions to the next."""
+    return hashed_embedding(list(prompts.texts), DIMENSIONS)
 
 
 class Corrections:
@@ -40,8 +56,8 @@ class Corrections:
         ]
 
     @cached_property
-    def _embedded(self) -> NDArray[np.float32]:
-        return hashed_embedding([example.prompt for _, example in self._known], DIMENSIONS)
+    def _prompts(self) -> _Prompts:
+        return _Prompts(*zip(*((name, example.prompt) for name, example in self._known), strict=True))
 
     def nearest(self, instance: Instance, count: int) -> tuple[Example, ...]:
         """At most ``count`` decisions on other prompts, the most similar prompt first."""
@@ -49,7 +65,7 @@ class Corrections:
         if not known:
             return ()
         own = hashed_embedding([_prompt(instance)], DIMENSIONS)[0]
-        likeness = self._embedded[:, :-FORMAT_DIMS] @ own[:-FORMAT_DIMS]
+        likeness = _embedded(self._prompts)[:, :-FORMAT_DIMS] @ own[:-FORMAT_DIMS]
         order = [int(row) for row in np.argsort(-likeness, kind="stable")]
         others = [row for row in order if known[row][0] != instance.prompt_hash]
         return tuple(known[row][1] for row in others[:count])

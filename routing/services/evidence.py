@@ -42,10 +42,12 @@ class Described:
 
 @dataclass(frozen=True)
 class TaskEvidence:
-    """The evidence of a task's pool; row n of every array is instance ``ids[n]``."""
+    """The evidence of a task's pool; row n of every array is instance ``ids[n]``. ``said``: the annotation of each of
+    the votes."""
 
     pool: Described
     evidence: Evidence
+    said: tuple[int, ...]
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -74,16 +76,17 @@ def load_evidence(task: Task, judge: Annotator | None, pilot: Sequence[str] | No
     p_a, consistent, judged = _judge_columns(task, judge, place)
     wanted = None if pilot is None else set(pilot)
     allowed = None if wanted is None else {row for row, name in enumerate(pool.public_ids) if name in wanted}
+    votes, said = _votes(task, place, allowed)
     evidence, _ = evidence_from_table(
         p_a,
         judged,
         consistent,
-        _votes(task, place, allowed),
+        votes,
         pool.features.table,
         pool.features.difference,
         sections=_sections(pool.categories),
     )
-    return TaskEvidence(pool, evidence)
+    return TaskEvidence(pool, evidence, said)
 
 
 def described(task: Task) -> Described:
@@ -195,21 +198,24 @@ def _p_of(value: object, asked: PreferenceQuestion) -> float | None:
     return sure if signed < 0 else 1.0 - sure
 
 
-def _votes(task: Task, place: Mapping[int, int], allowed: set[int] | None) -> Votes:
-    """People's preferences; *both bad* and *cannot judge* say nothing of the order and are left out."""
+def _votes(task: Task, place: Mapping[int, int], allowed: set[int] | None) -> tuple[Votes, tuple[int, ...]]:
+    """People's preferences with their annotations; *both bad* and *cannot judge* say nothing of the order."""
     asked = task.preference_question
     assert isinstance(asked, PreferenceQuestion)
     rows = Annotation.objects.live().filter(task=task, source=Source.HUMAN)
-    instance, annotator, side = [], [], []
+    said, instance, annotator, side = [], [], [], []
     numbers: dict[int, int] = {}
-    for pk, who, answers in rows.order_by("pk").values_list("instance_id", "annotator_id", "answers").iterator():
+    columns = ("pk", "instance_id", "annotator_id", "answers")
+    for annotation, pk, who, answers in rows.order_by("pk").values_list(*columns).iterator():
         row = place.get(pk)
         if row is None or (allowed is not None and row not in allowed):
             continue
         value = answers.get(asked.name, {}).get("value")
         p = _p_of(value, asked)
         if p is not None:
+            said.append(annotation)
             instance.append(row)
             annotator.append(numbers.setdefault(who, len(numbers)))
             side.append(float(np.sign(p - 0.5)))
-    return Votes(np.array(instance, np.int64), np.array(annotator, np.int64), np.array(side, np.float64))
+    votes = Votes(np.array(instance, np.int64), np.array(annotator, np.int64), np.array(side, np.float64))
+    return votes, tuple(said)

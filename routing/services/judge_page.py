@@ -64,14 +64,27 @@ def judge_page(annotator: Annotator) -> JudgePage:
     )
 
 
-def rows_of(annotator: Annotator, among: Sequence[int] | None = None) -> list[Both]:
-    """The instances (``among`` these, if given) on which this judge and at least one person said a preference."""
+def rows_of(annotator: Annotator) -> list[Both]:
+    """The instances on which this judge and at least one person said a preference."""
     mine = Annotation.objects.live().filter(annotator=annotator).exclude(source=Source.HUMAN)
-    mine = mine if among is None else mine.filter(instance__in=among)
     newest = list(mine.select_related("task", "instance").order_by("-pk")[:MOST_READ])
     votes = _votes([row.instance_id for row in newest])
     found = (_both(row, votes.get(row.instance_id, ())) for row in newest)
     return [row for row in found if row]
+
+
+def _rows_of_others(others: Sequence[Annotator], shared: Sequence[Both]) -> Mapping[int, list[Both]]:
+    """What each of the judges said of these instances, of which people's labels are known: read in one go."""
+    votes = {row.key: row.votes for row in shared}
+    found: dict[int, list[Both]] = defaultdict(list)
+    keys = list(votes)
+    for start in range(0, len(keys), 900):
+        said = Annotation.objects.live().filter(annotator__in=others, instance__in=keys[start : start + 900])
+        for row in said.exclude(source=Source.HUMAN).select_related("task", "instance").order_by("-pk"):
+            both = _both(row, votes[row.instance_id])
+            if both:
+                found[row.annotator_id].append(both)
+    return found
 
 
 def _both(row: Annotation, votes: Sequence[int]) -> Both | None:
@@ -148,8 +161,8 @@ def _others(annotator: Annotator, rows: Sequence[Both]) -> list[tuple[Annotator,
     own = Judge.objects.filter(annotator=annotator).first()
     others = Annotator.objects.filter(project=annotator.project_id).exclude(kind=AnnotatorKind.HUMAN)
     others = others.exclude(pk=annotator.pk).select_related("judge").order_by("-pk")[:MOST_OTHERS]
-    among = [row.key for row in rows]
-    found = [(other, bias.compare(rows, rows_of(other, among))) for other in others]
+    theirs = _rows_of_others(list(others), rows)
+    found = [(other, bias.compare(rows, theirs.get(other.pk, []))) for other in others]
     shared = [(other, one) for other, one in found if one.one.count]
 
     def own_versions_first(pair: tuple[Annotator, Compared]) -> bool:

@@ -27,7 +27,7 @@ from routing.judge.config import Order
 from routing.judge.verdict import combine_calls
 
 from ..models import PILOT, Judge, JudgeCall, RoutingPlan, Verdict
-from . import calls, panels, verdicts
+from . import calls, panels, requests, verdicts
 from .asking import Asking, askings, worst_cases
 from .calls import Question
 from .judges import api_key_of, backend_for
@@ -118,10 +118,9 @@ def in_scope(task: Task, judge: Judge, scope: dict[str, Any]) -> QuerySet[Instan
     if scope["kind"] == "pilot":
         return instances.filter(decisions__plan__strategy=PILOT).distinct()
     if scope["kind"] == "plan":
-        origin = RoutingPlan.objects.get(pk=scope["plan"]).origin
-        return instances.filter(
-            requests__origin=origin, requests__source=Source.JUDGE, requests__state=RequestState.OPEN
-        ).distinct()
+        asked = requests.of_plan(RoutingPlan.objects.get(pk=scope["plan"]))
+        waiting = asked.filter(source=Source.JUDGE, judge=judge.annotator_id, state=RequestState.OPEN)
+        return instances.filter(pk__in=waiting.values("instance"))
     return instances
 
 

@@ -113,9 +113,9 @@ def _side(value: object, asked: PreferenceQuestion) -> float | None:
     return None if signed is None else float(np.sign(-signed))
 
 
-def learner_of(known: Known, progress: Progress | None = None, fresh: Ints | None = None) -> Learner:
-    """The learner with all labels so far. Without ``progress`` it learns them in one go; with it, those of the rows
-    ``fresh`` are this round's and the others are known already."""
+def learner_of(known: Known, progress: Progress | None = None, heard: Sequence[int] | None = None) -> Learner:
+    """The learner with all labels so far. Without ``progress`` it learns them in one go; with it, the annotations
+    ``heard`` (none given: all) are known already, and it learns from the others, whichever round asked for them."""
     votes = known.evidence.evidence.votes
     said = (votes.side + 1.0) / 2.0
     learner = Learner(known.signals, progress or known.first)
@@ -123,7 +123,7 @@ def learner_of(known: Known, progress: Progress | None = None, fresh: Ints | Non
         if len(said):
             learner.learn(votes.instance, said)
         return learner
-    new = np.isin(votes.instance, np.zeros(0, dtype=np.int64) if fresh is None else fresh)
+    new = np.isin(known.evidence.said, known.evidence.said if heard is None else heard, invert=True)
     learner.know(votes.instance[~new], said[~new])
     if new.any():
         learner.learn(votes.instance[new], said[new])
@@ -173,9 +173,8 @@ def keep_lesson(plan: RoutingPlan, known: Known, learner: Learner) -> None:
         return
     learned = learned_from(known.signals, learner.model, len(learner.labelled))
     kept = {**asdict(learned), "weights": {name: list(both) for name, both in learned.weights.items()}}
-    model = plan.prediction_model
-    if model is not None and model.kind == PREFERENCE:
-        PerformancePredictionModel.objects.filter(pk=model.pk).update(coefficients=kept)
+    if plan.lesson_id is not None:
+        PerformancePredictionModel.objects.filter(pk=plan.lesson_id).update(coefficients=kept)
         return
-    made = PerformancePredictionModel.objects.create(task=plan.task, kind=PREFERENCE, coefficients=kept)
-    RoutingPlan.objects.filter(pk=plan.pk).update(prediction_model=made)
+    plan.lesson = PerformancePredictionModel.objects.create(task=plan.task, kind=PREFERENCE, coefficients=kept)
+    RoutingPlan.objects.filter(pk=plan.pk).update(lesson=plan.lesson)

@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Min, OuterRef, QuerySet, Subquery, Sum
+from django.db.models.expressions import Combinable
 
-from feedback.models import AnnotationRequest, RequestState, Source
+from feedback.models import Annotation, AnnotationRequest, RequestState, Source
 
-from ..models import RoutingPlan
+from ..models import RoutingDecision, RoutingPlan
+from .requests import of_plan
 
 
 @dataclass(frozen=True)
 class PlanMoney:
-    """Where a plan's money stands, in micros."""
+    """Where a plan's money stands, in micros. ``left`` may still be spent, or is not needed."""
 
     spent: int
     reserved: int
+    left: int
 
 
 def plan_money(plan: RoutingPlan) -> PlanMoney:
-    """Spent and still reserved by the requests that this plan made."""
-    rows: QuerySet[AnnotationRequest] = AnnotationRequest.objects.filter(origin=plan.origin)
-    human = rows.filter(source=Source.HUMAN)
-    judge = rows.filter(source=Source.JUDGE)
-    paid = human.aggregate(sum=Sum(F("price_micros") * F("received")))["sum"] or 0
-    held = (
-        human.filter(state=RequestState.OPEN).aggregate(sum=Sum(F("price_micros") * (F("wanted") - F("received"))))[
-            "sum"
-        ]
-        or 0
-    )
+    """What the requests behind this plan's decisions cost and still hold, those kept from an earlier plan included.
+
+    A request that a later plan keeps is that plan's from then on: it holds its money, and pays the labels that follow.
+    """
+    since = plan.applied_at or plan.created_at
+    taken = RoutingDecision.objects.filter(request=OuterRef("pk"), plan__applied_at__gt=since).exclude(plan=plan)
+    first = taken.order_by().values("request").annotate(at=Min("plan__applied_at")).values("at")
+    rows = of_plan(plan).annotate(taken_at=Subquery(first))
+    own = rows.filter(taken_at=None)
+    human, judge = own.filter(source=Source.HUMAN), own.filter(source=Source.JUDGE)
     verdicts = judge.filter(state__in=[RequestState.DONE, RequestState.ABSTAINED])
-    waiting = judge.filter(state=RequestState.OPEN)
-    return PlanMoney(
-        spent=paid + (verdicts.aggregate(sum=Sum("price_micros"))["sum"] or 0),
-        reserved=held + (waiting.aggregate(sum=Sum("price_micros"))["sum"] or 0),
+    waiting = F("price_micros") * (F("wanted") - F("received"))
+    spent = (
+        _sum(human.filter(origin=plan.origin), F("price_micros") * F("received"))
+        + _sum(verdicts, F("price_micros"))
+        + _paid_while(since, human.exclude(origin=plan.origin))
+        + _paid_while(since, rows.filter(source=Source.HUMAN, taken_at__isnull=False))
     )
+    reserved = _sum(human.filter(state=RequestState.OPEN), waiting)
+    reserved += _sum(judge.filter(state=RequestState.OPEN), F("price_micros"))
+    return PlanMoney(spent, reserved, max(plan.budget_micros - spent - reserved, 0))
+
+
+def _sum(rows: QuerySet[AnnotationRequest], micros: Combinable) -> int:
+    return int(rows.aggregate(sum=Sum(micros))["sum"] or 0)
+
+
+def _paid_while(since: datetime, shared: QuerySet[AnnotationRequest]) -> int:
+    """What requests that several plans wanted paid people while they were one's own: until they were taken over."""
+    columns = ("instance_id", "created_at", "taken_at", "price_micros")
+    found = list(shared.filter(received__gt=0).values_list(*columns))
+    paid = 0
+    for start in range(0, len(found), 500):
+        batch = found[start : start + 500]
+        times = _submitted([instance for instance, *_ in batch])
+        paid += sum(
+            price
+            for instance, made, taken, price in batch
+            for at, micros in times.get(instance, ())
+            if micros == price and max(made, since) <= at and (taken is None or at < taken)
+        )
+    return paid
+
+
+def _submitted(instances: Sequence[int]) -> dict[int, list[tuple[datetime, int]]]:
+    """When people's paid annotations of each instance were submitted, and their price."""
+    rows = Annotation.objects.live().filter(instance__in=instances, source=Source.HUMAN, price_micros__gt=0)
+    times: dict[int, list[tuple[datetime, int]]] = {}
+    for instance, at, price in rows.values_list("instance_id", "submitted_at", "price_micros"):
+        times.setdefault(instance, []).append((at, price))
+    return times

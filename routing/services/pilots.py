@@ -57,8 +57,9 @@ def start_pilot(
     Each draw's probability is kept with its decision. Raises InvalidInput, WrongState when none is left to draw,
     BudgetExhausted.
     """
-    if not 1 <= count <= MOST or not 1 <= labels <= 9:
-        raise InvalidInput(errors={"count": f"Choose 1 to {MOST:,} instances and 1 to 9 labels for each."})
+    low, high = requests.LABELS
+    if not 1 <= count <= MOST or not low <= labels <= high:
+        raise InvalidInput(errors={"count": f"Choose 1 to {MOST:,} instances and {low} to {high} labels for each."})
     if task.preference_question is None:
         raise InvalidInput("This task asks no preference question, so there is nothing to learn from.")
     with transaction.atomic():

@@ -26,7 +26,7 @@ from routing.ppm.regression import MODELS
 from routing.ppm.strategies import STRATEGIES, Strategy, strategy_named
 
 from ..models import Judge, PerformancePredictionModel, PlanState, RoutingDecision, RoutingPlan, Verdict
-from . import constraints, rounds
+from . import constraints, requests, rounds
 from .deciding import ARMS, Worth, decisions_of, effects_of, gain_by_tag, worth_of
 from .evidence import TaskEvidence, load_evidence
 from .judging import estimate_micros
@@ -36,7 +36,7 @@ LEAST_VERDICTS = 20
 WIDER = Z95 / Z80
 """The curve comes with 80% bounds; pages show 95% everywhere."""
 LIMITS = {
-    "labels": (1, 9),
+    "labels": requests.LABELS,
     "mixes": (50, 5000),
     "judge_price_micros": (0, 10**9),
     **rounds.LIMITS,
@@ -179,6 +179,7 @@ def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:
         constraints.check_floors(pool, first.answer)
         context.progress(3, 4, "Writing decisions")
         summary = _summary(pool, prepared, first.answer, arms, list(first.notes), known, first.worth) | first.summary
+        plan.heard = list(known.said)
         _store(context, plan, first.decisions, prepared, summary, first.curve, first.predicted, kind)
         return dict(summary["counts"])
     strategy = strategy_named(plan.strategy)
@@ -321,6 +322,7 @@ def _store(
         RoutingPlan.objects.filter(pk=plan.pk, state=PlanState.COMPUTING).update(
             state=PlanState.READY,
             prediction_model=model,
+            heard=plan.heard,
             predicted_mean=predicted[0],
             predicted_sd=predicted[1],
             curve=curve,

@@ -11,7 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from django.db.models import Count, F, Q, QuerySet, Subquery
+from django.db import transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from feedback.models import (
@@ -28,9 +30,11 @@ from feedback.services import budget
 from feedback.services.datasets import PLAN
 from feedback.services.queue import line
 
-from ..models import PILOT, RoutingPlan
+from ..models import PILOT, RoutingDecision, RoutingPlan
 
 AT_ONCE = 500
+LABELS = (1, 9)
+"""How many people may be asked for one instance."""
 
 
 def batches(ids: Iterable[int]) -> Iterator[list[int]]:
@@ -60,6 +64,12 @@ def ask_people(task: Task, labels: Mapping[int, int], *, origin: str) -> tuple[d
         _open_slots(missing, number)
     budget.reserve(task, reserved)
     return made, reserved
+
+
+def of_plan(plan: RoutingPlan) -> QuerySet[AnnotationRequest]:
+    """The requests behind a plan's decisions: its own, and those that it kept of an earlier plan."""
+    decided = RoutingDecision.objects.filter(plan=plan, request=OuterRef("pk"))
+    return AnnotationRequest.objects.filter(Q(origin=plan.origin) | Exists(decided), instance__task=plan.task_id)
 
 
 def of_plans(task: Task) -> QuerySet[AnnotationRequest]:
@@ -129,6 +139,38 @@ def _open_slots(missing: Mapping[int, int], number: Subquery | F) -> None:
     for more, pks in by_number.items():
         if more > 0:
             Instance.objects.filter(pk__in=pks).update(open_slots=F("open_slots") + more, returned=number)
+
+
+def reopen() -> int:
+    """Open the slots that open requests to people lack; for the beat. Returns how many instances had too few.
+
+    A person who submits at the moment in which a plan asks for their instance is still at work for the plan and asked
+    by nobody for the submit: that request would wait for a slot that nobody opens. Doing it again changes nothing.
+    """
+    found: dict[Task, list[int]] = defaultdict(list)
+    for request in _short().select_related("instance__task")[:AT_ONCE]:
+        found[request.instance.task].append(request.instance_id)
+    return sum(_reopen(task, ids) for task, ids in found.items())
+
+
+def _short() -> QuerySet[AnnotationRequest]:
+    """Open requests that wait for more people than may still begin or are at work."""
+    lent = Assignment.objects.lent().filter(instance=OuterRef("instance")).order_by().values("instance")
+    at_work = Coalesce(Subquery(lent.annotate(count=Count("pk")).values("count")), 0)
+    waiting = AnnotationRequest.objects.filter(source=Source.HUMAN, state=RequestState.OPEN, instance__removed_at=None)
+    slotless = waiting.filter(wanted__gt=F("received") + F("instance__open_slots"))
+    return slotless.filter(wanted__gt=F("received") + F("instance__open_slots") + at_work).order_by("instance_id")
+
+
+@transaction.atomic
+def _reopen(task: Task, ids: Sequence[int]) -> int:
+    """Looks again with purse and instances locked: what is lent or answered meanwhile is short no more."""
+    budget.lock(task)
+    number = line.number_of(task.pk) if line.announce(task.pk, len(ids)) else F("returned")
+    lock_instances(ids)
+    missing = {one.instance_id: one.wanted - one.received for one in _short().filter(instance__in=ids)}
+    _open_slots(missing, number)
+    return len(missing)
 
 
 def ask_judge(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -115,7 +114,7 @@ def run_round(context: JobContext, plan: RoutingPlan, number: int) -> dict[str, 
     context.progress(0, 3, "Learning from the round's labels")
     last = plan.rounds.order_by("-number")[0]
     known = learning.load_known(plan.task, plan.judge)
-    learner = learning.learner_of(known, Progress(**last.progress), _rows_of(plan, last, known))
+    learner = learning.learner_of(known, Progress(**last.progress), plan.heard)
     context.progress(1, 3, "Choosing")
     asked = choosing.asked_of(plan.task, known.evidence.ids)
     candidates = choosing.candidates_of(plan, learner, asked)
@@ -129,19 +128,16 @@ def run_round(context: JobContext, plan: RoutingPlan, number: int) -> dict[str, 
         if RoutingPlan.objects.filter(pk=plan.pk, course=Course.RUNNING).exists():
             asked_now = _write(plan, last, rows, learner, chosen)
             learning.keep_lesson(plan, known, learner)
+            if asked_now:
+                RoutingPlan.objects.filter(pk=plan.pk).update(heard=known.evidence.said)
     return {"plan": str(plan.public_id), "round": number, "asked": asked_now}
-
-
-def _rows_of(plan: RoutingPlan, last: RoutingRound, known: Known) -> Any:
-    asked = set(plan.decisions.filter(round=last.number, arm=Arm.HUMAN).values_list("instance_id", flat=True))
-    return np.flatnonzero(np.array([pk in asked for pk in known.evidence.ids], dtype=bool))
 
 
 def _affordable(plan: RoutingPlan) -> int | None:
     """How many more instances the plan's money and its cap on people allow; ``None`` where neither does."""
     money = plan_money(plan)
     price = plan.task.human_price_micros * choosing.setting(plan, "labels")
-    payable = max(plan.budget_micros - money.spent - money.reserved, 0) // price if price else None
+    payable = money.left // price if price else None
     cap: int | None = plan.params.get("most_people")
     if cap is None:
         return payable
@@ -274,7 +270,7 @@ def _finish(plan: RoutingPlan, last: RoutingRound, reason: str) -> None:
         subject=str(plan),
         reason=reason,
         rounds=last.number,
-        unspent_micros=max(plan.budget_micros - money.spent - money.reserved, 0),
+        unspent_micros=money.left,
     )
 
 
@@ -302,7 +298,7 @@ def stop(plan: RoutingPlan, *, actor: User | None, take_back: bool = False) -> i
 
 
 def _take_back(plan: RoutingPlan) -> int:
-    asked = AnnotationRequest.objects.filter(origin=plan.origin, source=Source.HUMAN, state=RequestState.OPEN)
+    asked = requests.of_plan(plan) & requests.of_plans(plan.task).filter(source=Source.HUMAN)
     released = requests.withdraw(plan.task, list(asked.order_by("instance_id", "pk")))
     gone = plan.decisions.current().filter(request__state=RequestState.WITHDRAWN, arm=Arm.HUMAN)
     number = plan.rounds.count()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from feedback.exceptions import BudgetExhausted
@@ -28,7 +28,7 @@ from routing.judge.answering import answers_of, preference_value
 from routing.judge.calling import CallResult
 from routing.judge.verdict import Verdict as Reading
 
-from ..models import Judge, RoutingDecision, Verdict
+from ..models import Judge, JudgeCall, RoutingDecision, Verdict
 from .asking import Asking
 from .calls import UNREACHED, Question, results_of
 from .judges import micros
@@ -143,21 +143,33 @@ def answer_request(task: Task, question: Question, row: Verdict) -> HandedOver |
     abstained = row.annotation is None
     request.state = RequestState.ABSTAINED if abstained else RequestState.DONE
     request.received, request.ended_at = int(not abstained), timezone.now()
-    request.price_micros = row.cost_micros
+    request.price_micros = _paid_for(request, row)
     request.save(update_fields=["state", "received", "ended_at", "price_micros"])
     return _ask_person_instead(task, question.instance, request) if abstained else None
 
 
+def _paid_for(request: AnnotationRequest, row: Verdict) -> int:
+    """What the verdict cost since it was asked for: a panel's members, or an earlier try, may have been paid before."""
+    members = row.judge.parsed.members
+    if not members and row.attempts == 1:
+        return row.cost_micros
+    judges = Judge.objects.filter(public_id__in=members) if members else [row.judge_id]
+    calls = JudgeCall.objects.filter(judge__in=judges, instance=row.instance_id, created_at__gte=request.created_at)
+    return int(calls.aggregate(sum=Sum("cost_micros"))["sum"] or 0)
+
+
 def _ask_person_instead(task: Task, instance: Instance, request: AnnotationRequest) -> HandedOver | None:
     decisions = RoutingDecision.objects.filter(request=request)
+    newest = decisions.exclude(plan__applied_at=None).select_related("plan").order_by("plan__applied_at").last()
+    origin = newest.plan.origin if newest else request.origin
     try:
         with transaction.atomic():
-            made, _ = ask_people(task, {instance.pk: 1}, origin=request.origin)
+            made, _ = ask_people(task, {instance.pk: 1}, origin=origin)
     except BudgetExhausted:
         decisions.update(reason="judge abstained; the budget covers no person")
         return None
     decisions.update(reason="judge abstained", request=made[instance.pk])
-    return HandedOver(instance, request.origin)
+    return HandedOver(instance, origin)
 
 
 def close_answered(task: Task, judge: Judge) -> None:

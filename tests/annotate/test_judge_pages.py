@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from annotate.forms.judge import BACKENDS, SHAPES, JudgeForm
-from feedback.models import Annotator, Job
+from feedback.models import Annotation, Annotator, Job
 from feedback.services import jobs
 from feedback.services.people import create_project
 from routing.judge.config import DEFAULT_PRINCIPLES, BackendName, PromptShape
@@ -88,6 +90,32 @@ def test_a_judges_page_says_how_far_to_trust_it(
     assert "Prefers what is shown first" in own
     assert "Edit judge" not in own
     assert "Edit judge" in browser(cast.owner).get(at("judge-figures", cast, pool.annotator.public_id)).content.decode()
+
+
+def test_the_page_of_a_judge_asks_as_many_queries_beside_many_others(
+    browser: Callable[..., Any], django_assert_num_queries: Any
+) -> None:
+    world = make_world()
+    path, client = at("judge-figures", world.cast, world.judge.public_id), browser(world.cast.viewer)
+
+    def another(number: int) -> None:
+        judge = Annotator.objects.create(project=world.cast.project, kind="judge", name=f"Other {number}")
+        Annotation.objects.bulk_create(
+            Annotation(
+                task=world.cast.task, instance=one, annotator=judge, source="judge",
+                answers={"overall": {"value": "a-is-clearly-better"}}, details={"p_a": 0.9},
+            )
+            for one in world.instances[:20]
+        )  # fmt: skip
+
+    another(0)
+    client.get(path)
+    with CaptureQueriesContext(connection) as beside_one:
+        assert "Other 0" in client.get(path).content.decode()
+    for number in range(1, 7):
+        another(number)
+    with django_assert_num_queries(len(beside_one)):
+        assert "Other 6" in client.get(path).content.decode()
 
 
 def test_a_judge_without_people_says_what_to_do(cast: Cast, browser: Callable[..., Any]) -> None:

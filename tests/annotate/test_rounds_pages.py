@@ -11,11 +11,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from annotate.api.plans import PlanCreation
+from annotate.forms.routing import PlanForm
 from feedback.models import Job
 from feedback.services import jobs
-from routing.services import applying
+from routing.services import applying, planning
 from tests.annotate.test_routing_pages import at, wish
-from tests.routing.planning_cast import World, go_on, in_rounds, label_open, make_world, planned
+from tests.routing.planning_cast import PRICE, World, go_on, in_rounds, label_open, make_world, planned
 
 pytestmark = pytest.mark.django_db
 
@@ -80,7 +82,7 @@ def test_the_part_follows_the_labels_and_asks_for_itself_while_rounds_go_on(
 ) -> None:
     plan = in_rounds(world)
     client = browser(world.cast.manager)
-    part = at("plan-rounds", world.cast, plan.public_id)
+    part = at("plan-progress", world.cast, plan.public_id)
     label_open(world, 7)
     page = client.get(part).content.decode()
     assert "7 of 25 instances" in page
@@ -90,7 +92,9 @@ def test_the_part_follows_the_labels_and_asks_for_itself_while_rounds_go_on(
     page = client.get(part).content.decode()
     assert f"0 of {plan.rounds.get(number=2).asked} instances" in page
     client.post(at("plan-stop", world.cast, plan.public_id))
-    page = client.get(part).content.decode()
+    stopped = client.get(part)
+    page = stopped.content.decode()
+    assert stopped.headers["HX-Refresh"] == "true"
     assert "Stopped by hand." in page
     assert "hx-trigger" not in page
     assert "Resume" in page
@@ -103,8 +107,49 @@ def test_the_part_follows_the_labels_and_asks_for_itself_while_rounds_go_on(
 def test_a_plan_that_asks_at_once_has_no_rounds(world: World, browser: Callable[..., Any]) -> None:
     plan = planned(world, "disagreement", 5)
     client = browser(world.cast.manager)
-    assert client.get(at("plan-rounds", world.cast, plan.public_id)).status_code == 404
+    assert client.get(at("plan-progress", world.cast, plan.public_id)).status_code == 404
     assert client.post(at("plan-next", world.cast, plan.public_id)).status_code == 409
+
+
+def test_a_plan_that_asks_at_once_is_followed_to_its_end(world: World, browser: Callable[..., Any]) -> None:
+    plan = planned(world, "disagreement", 5)
+    applying.apply_plan(plan, actor=world.cast.owner)
+    client = browser(world.cast.manager)
+    part = at("plan-progress", world.cast, plan.public_id)
+    label_open(world, 2)
+    answer = client.get(part)
+    page = answer.content.decode()
+    for words in ("2 of 5", "155 of 155", 'hx-trigger="every 5s"', "$1.00", "$1.50", "Left"):
+        assert words in page, words
+    assert "HX-Refresh" not in answer.headers
+    assert page.strip() in client.get(at("plan", world.cast, plan.public_id)).content.decode()
+    label_open(world)
+    answer = client.get(part)
+    assert "hx-trigger" not in answer.content.decode()
+    assert answer.headers["HX-Refresh"] == "true"
+    assert browser(world.cast.outsider).get(part).status_code == 404
+
+
+def test_the_page_turns_when_its_plan_is_there(world: World, browser: Callable[..., Any]) -> None:
+    client = browser(world.cast.manager)
+    client.post(at("plan-create", world.cast), wish(world, strategy="adaptive_advantage"))
+    plan = world.cast.task.plans.get()
+    part, page = at("job-part", world.cast, plan.job.public_id), at("plan", world.cast, plan.public_id)
+    there = {"HX-Request": "true", "HX-Current-URL": f"http://testserver{page}"}
+    assert "HX-Refresh" not in client.get(part, headers=there).headers
+    jobs.run(plan.job.pk)
+    assert client.get(part, headers=there).headers["HX-Refresh"] == "true"
+    elsewhere = {"HX-Request": "true", "HX-Current-URL": "http://testserver/"}
+    assert "HX-Refresh" not in client.get(part, headers=elsewhere).headers
+
+
+def test_a_plans_settings_have_the_same_limits_everywhere() -> None:
+    body, form = PlanCreation().fields, PlanForm.base_fields
+    assert set(planning.LIMITS) <= set(body)
+    for name, limits in planning.LIMITS.items():
+        assert (body[name].min_value, body[name].max_value) == limits, name
+        if name in form:
+            assert (form[name].min_value, form[name].max_value) == limits, name
 
 
 def test_stopping_tells_what_it_released(world: World, browser: Callable[..., Any]) -> None:
@@ -112,6 +157,18 @@ def test_stopping_tells_what_it_released(world: World, browser: Callable[..., An
     client = browser(world.cast.manager)
     page = client.post(at("plan-stop", world.cast, plan.public_id), {"take_back": "on"}, follow=True)
     assert "12.50" in page.content.decode()
+
+
+def test_the_api_says_how_far_a_plan_is(world: World, api: Callable[..., Any]) -> None:
+    plan = in_rounds(world)
+    path = at("api-plan-progress", world.cast, plan.public_id).removeprefix("/api/v1/")
+    label_open(world, 3)
+    body = api(world.cast.manager).send("get", path).json()
+    assert body == {
+        "spent_micros": 3 * PRICE, "reserved_micros": 22 * PRICE, "left_micros": 75 * PRICE,
+        "arms": [{"arm": "human", "asked": 25, "answered": 3}, {"arm": "judge", "asked": 135, "answered": 135}],
+    }  # fmt: skip
+    assert api(world.cast.outsider).send("get", path).status_code == 404
 
 
 @pytest.mark.parametrize("name", ["plan-next", "plan-stop", "plan-resume"])
@@ -124,13 +181,13 @@ def test_outsiders_find_nothing_and_lesser_roles_change_nothing(
         assert browser(person).post(at(name, cast, plan.public_id)).status_code == status
     plan.refresh_from_db()
     assert (plan.course, plan.rounds.count()) == ("running", 1)
-    assert browser(cast.outsider).get(at("plan-rounds", cast, plan.public_id)).status_code == 404
+    assert browser(cast.outsider).get(at("plan-progress", cast, plan.public_id)).status_code == 404
 
 
 def test_the_part_costs_as_many_queries_with_more_rounds(world: World, browser: Callable[..., Any]) -> None:
     plan = in_rounds(world)
     client = browser(world.cast.manager)
-    part = at("plan-rounds", world.cast, plan.public_id)
+    part = at("plan-progress", world.cast, plan.public_id)
     client.get(part)
     counts = []
     for _ in range(2):

@@ -61,7 +61,7 @@ def test_a_manager_plans_looks_and_applies(world: World, browser: Callable[..., 
     assert len(curve["points"]) == 21
     applied = client.post(at("plan-apply", cast, plan.public_id), follow=True)
     assert "$6.00 is reserved" in applied.content.decode()
-    assert "Still reserved" in applied.content.decode()
+    assert "Waiting for labels" in applied.content.decode()
     assert client.post(at("plan-apply", cast, plan.public_id)).status_code == 409
     assert AnnotationRequest.objects.filter(source="human", state="open").count() == 12
 

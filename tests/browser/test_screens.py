@@ -67,7 +67,7 @@ NO_PAGES = {
     *("draft", "submit", "undo", "skip", "flag", "annotation-draft", "import-run"),
     *("instances-change", "assignment-requeue", "flag-decide", "adjudication-take", "adjudication-undo"),
     *("comment-add", "comment-edit", "comment-delete", "comment-resolve", "comment-reopen"),
-    *("pilot-start", "plan-apply", "plan-again", "plan-preview", "plan-rounds"),
+    *("pilot-start", "plan-apply", "plan-again", "plan-preview", "plan-progress"),
     *("plan-next", "plan-stop", "plan-resume", "judge-run", "judge-retire"),
     *("dataset-file", "run-metrics", "run-log", "run-cancel", "run-resume", "run-go", "model-file"),
     *("job-part", "job-cancel"),

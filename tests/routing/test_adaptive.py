@@ -93,10 +93,42 @@ def test_a_round_says_what_it_drew_at_random_and_with_which_chance(known: tuple[
     best = len(chosen.instances) - len(chosen.drawn)
     assert set(chosen.propensity[:best]) == {1.0}
     np.testing.assert_allclose(chosen.propensity[best:], len(chosen.drawn) / (len(open_) - best))
+    np.testing.assert_allclose(chosen.chance.sum(), len(chosen.instances))
     few = learner.next_round(open_, np.ones(pool.size), np.random.default_rng(0), most=2)
     assert len(few.instances) == 2
     with pytest.raises(ValueError, match="between 0 and 1"):
         learner.next_round(open_, np.ones(pool.size), np.random.default_rng(0), explored=2.0)
+
+
+@pytest.mark.parametrize("most", [None, 3])
+def test_the_chance_of_a_round_that_wants_less_than_one_at_random_is_how_often_it_is_drawn(
+    known: tuple[ReplayPool, np.ndarray], most: int | None
+) -> None:
+    pool, truth = known
+    learner = taught(pool, truth, 60)
+    open_ = np.setdiff1d(np.arange(pool.size), learner.labelled)
+    count, times = int(0.03 * pool.size), 500
+    explored = 0.4 / count
+    seen, drawn = np.zeros(pool.size), 0
+    for seed in range(times):
+        rng = np.random.default_rng(seed)
+        chosen = learner.next_round(open_, np.ones(pool.size), rng, explored=explored, whole=False, most=most)
+        seen[chosen.instances] += 1
+        drawn += len(chosen.drawn)
+    rest = len(open_) - count + 1
+    if most is None:
+        assert abs(drawn / times - 0.4) < 0.08
+        border = np.flatnonzero((chosen.chance > 0.5) & (chosen.chance < 1.0))
+        np.testing.assert_allclose(chosen.chance[border], 0.6 + 0.4 / rest)
+        assert len(border) == 1
+        assert set(np.flatnonzero(seen == times)) <= set(np.flatnonzero(chosen.chance == 1.0))
+        far = np.setdiff1d(open_, np.flatnonzero(chosen.chance > 0.1))
+        np.testing.assert_allclose(chosen.chance[far], 0.4 / rest)
+        assert abs(seen[far].sum() / times - chosen.chance[far].sum()) < 0.08
+    else:
+        assert drawn == 0
+        assert chosen.chance.sum() == most
+    np.testing.assert_allclose(chosen.chance.sum(), len(chosen.instances))
 
 
 def test_no_paying_label_ends_the_rounds_in_words(known: tuple[ReplayPool, np.ndarray]) -> None:

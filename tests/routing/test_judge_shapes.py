@@ -262,6 +262,12 @@ def test_a_panel_decides_without_aspects_where_its_member_that_rates_them_abstai
     assert answers_of(ask, verdict, 2) == {"overall": {"value": "a-is-clearly-better"}}
 
 
+def test_members_that_rate_one_scale_on_different_ranges_make_no_panel() -> None:
+    asks = [asked_by(config("rating"), PREFERENCE), asked_by(config("aspect-rating", aspects=["overall"]), PREFERENCE)]
+    with pytest.raises(ValueError, match="rate overall on different ranges: from 1 to 10 and from 1 to 5"):
+        united(asks)
+
+
 def test_aspects_come_with_a_rationale_each() -> None:
     def reply(request: JudgeRequest) -> dict[str, Any]:
         good = ["Hi" in text for text in request.view.texts]
@@ -388,9 +394,38 @@ def test_every_quote_of_a_text_is_found_where_it_stands(text: str, data: st.Data
         with pytest.raises(Misread):
             find_quote(text, quote, 1)
         return
-    found = find_quote(text, quote, 1)
+    start += len(quote) - len(quote.lstrip())
+    try:
+        found = find_quote(text, quote, 1)
+    except Misread:
+        end = start + len(quote.strip())
+        assert text[max(start - 1, 0) : start + 1].split() + text[end - 1 : end + 1].split()
+        assert any(len(part) == 2 for part in (text[max(start - 1, 0) : start + 1], text[end - 1 : end + 1]))
+        return
     assert text[slice(*found)].split() == quote.split()
-    assert found[0] <= start + len(quote) - len(quote.lstrip())
+
+
+@pytest.mark.parametrize(
+    ("text", "quote", "occurrence", "found"),
+    [
+        ("A party of art.", "art", 1, (11, 14)),
+        ("ba a a", "a a", 1, (3, 6)),
+        ("It isn't so, so it is.", "so", 2, (13, 15)),
+        ("好好学习", "学习", 1, (2, 4)),
+        ("cafe\u0301 cafe", "cafe", 1, (6, 10)),
+        ("'quoted' words", "quoted", 1, (1, 7)),
+    ],
+)
+def test_a_quote_is_of_whole_words(text: str, quote: str, occurrence: int, found: tuple[int, int]) -> None:
+    assert find_quote(text, quote, occurrence) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "quote"), [("A party.", "art"), ("started", "start"), ("x_name", "name"), ("a1", "1")]
+)
+def test_a_part_of_a_word_is_no_quote(text: str, quote: str) -> None:
+    with pytest.raises(Misread, match="does not say"):
+        find_quote(text, quote, 1)
 
 
 def test_choices_are_the_commonest_and_even_ones_are_left_out() -> None:

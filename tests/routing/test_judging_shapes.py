@@ -11,9 +11,10 @@ from feedback.exceptions import InvalidInput, WrongState
 from feedback.models import Adjudication, Annotation, AnnotationRequest, Instance
 from feedback.services import adjudicating, tasks
 from routing.models import JudgeCall, Verdict
-from routing.services import judges, judging
+from routing.services import corrections, judges, judging
 from routing.services.asking import Asking, worst_cases
 from routing.services.corrections import Corrections
+from routing.services.money import plan_money
 from tests.conftest import QUESTIONS, Cast, make_cast, make_instances
 from tests.routing.judging_cast import (
     SIMULATED,
@@ -172,6 +173,29 @@ def test_a_plans_panel_is_paid_from_what_its_requests_hold(cast: Cast) -> None:
     assert (budget.reserved_micros, budget.spent_micros) == (0, spent_on_calls(cast.task))
 
 
+def test_a_plan_pays_of_a_panel_what_its_members_cost_from_then_on(cast: Cast) -> None:
+    set_cap(cast.task, PLENTY)
+    members = three(cast)
+    panel = panel_of(cast, *members)
+    for member in members[:2]:
+        judge_all(cast, member)
+    earlier = spent_on_calls(cast.task)
+    plan = plan_for_judge(cast, panel)
+    assert judge_all(cast, panel, {"kind": "plan", "plan": str(plan.public_id)}).result["judged"] == 5
+    plan.refresh_from_db()
+    assert 0 < plan_money(plan).spent == spent_on_calls(cast.task) - earlier
+
+
+def test_a_panel_that_rates_on_different_ranges_is_refused_in_words(bare: Cast) -> None:
+    one = judges.create_judge(bare.project, "Rates", {**SIMULATED, "shape": "rating"}, actor=bare.owner)
+    aspects = {**SIMULATED, "shape": "aspect-rating", "aspects": ["overall"]}
+    other = judges.create_judge(bare.project, "Aspects", aspects, actor=bare.owner)
+    panel = panel_of(bare, one, other)
+    task = task_of(bare, QUESTIONS)
+    with pytest.raises(InvalidInput, match="different ranges"):
+        judging.start_judging(task, panel, {"kind": "all"}, actor=bare.owner)
+
+
 def test_a_panel_most_of_which_abstains_asks_people(cast: Cast) -> None:
     set_cap(cast.task, PLENTY)
     quiet = three(cast, noise={"abstain": 0.999})[:2]
@@ -252,6 +276,18 @@ def test_a_decision_is_never_shown_for_its_own_prompt(decided: Cast) -> None:
     Instance.objects.filter(external_id="i0").update(prompt_hash=own.prompt_hash)
     shown = Corrections(decided.task).nearest(Instance.objects.get(external_id="i0"), 8)
     assert all("at home" not in one.prompt for one in shown)
+
+
+def test_decisions_that_are_read_again_are_not_embedded_again(decided: Cast) -> None:
+    instance = Instance.objects.get(external_id="i0")
+    Corrections(decided.task).nearest(instance, 2)
+    before = corrections._embedded.cache_info()
+    assert len(Corrections(decided.task).nearest(instance, 2)) == 2
+    after = corrections._embedded.cache_info()
+    assert (after.misses, after.hits) == (before.misses, before.hits + 1)
+    adjudicating.undo(Adjudication.objects.get(instance__external_id="i1"), actor=decided.reviewer)
+    (left, tie) = Corrections(decided.task).nearest(instance, 2)
+    assert {left.prompt, tie.prompt} == {"How do I bake bread at home?", "What is the derivative of a polynomial?"}
 
 
 def test_an_undone_decision_teaches_nothing(decided: Cast) -> None:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import random
+import threading
 import time
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 
 from feedback.exceptions import FeedbackError
 from feedback.models import Annotation, Assignment, Instance, Job, Task
 from feedback.services import jobs, queue
+from feedback.services.queue import submitting
 from routing.models import PlanState, RoutingDecision, RoutingPlan
-from routing.services import applying
+from routing.services import applying, requests
 from routing.services.judging import Judging
 from tests.conftest import Cast, make_cast
 from tests.feedback.test_queue import ANSWER, in_threads
@@ -109,4 +112,42 @@ def test_a_verdict_that_a_later_plan_no_longer_wants_asks_nobody_instead(monkeyp
     assert judge_all(cast, judge, {"kind": "all"}).state == "succeeded"
     states = list(cast.task.instances.get().requests.values_list("source", "state"))
     assert states == [("judge", "withdrawn")]
+    assert_money_adds_up(cast.task)
+
+
+def test_a_submit_that_does_not_see_the_plan_leaves_no_request_without_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan comes into force after the submit looked for a request, and before it commits."""
+    if connection.vendor == "sqlite":
+        pytest.skip("one writer at a time: the two never overlap")
+    cast = make_cast(instances=1)
+    judge = simulated_judge(cast)
+    set_cap(cast.task, 10**9)
+    plan = plan_of(cast, judge, ["human"])
+    lent = queue.next_assignment(cast.task, cast.annotator)
+    looked, applied = threading.Event(), threading.Event()
+    insert = submitting._insert
+
+    def later(annotation: Any) -> Any:
+        looked.set()
+        assert applied.wait(20)
+        return insert(annotation)
+
+    monkeypatch.setattr(submitting, "_insert", later)
+
+    def work(n: int) -> None:
+        if n:
+            queue.submit(lent, submission_id=uuid4(), answers=ANSWER, active_ms=1)
+            return
+        assert looked.wait(20)
+        applying.apply_plan(plan, actor=cast.owner)
+        applied.set()
+
+    assert in_threads(2, work) == []
+    instance = cast.task.instances.get()
+    assert (instance.requests.get().state, instance.open_slots) == ("open", 0)
+    assert requests.reopen() == 1
+    monkeypatch.setattr(submitting, "_insert", insert)
+    queue.submit(queue.next_assignment(cast.task, cast.manager), submission_id=uuid4(), answers=ANSWER, active_ms=1)
+    assert instance.requests.get().state == "done"
+    assert requests.reopen() == 0
     assert_money_adds_up(cast.task)

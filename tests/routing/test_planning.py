@@ -23,12 +23,12 @@ from feedback.models import (
 from feedback.questions import parse_questions
 from feedback.services import jobs, queue, tasks
 from feedback.services.people import create_project
-from routing.models import JudgeCall, RoutingDecision, RoutingPlan
-from routing.services import applying, evidence, pilots, planning
-from routing.services.money import plan_money
+from routing.models import Arm, JudgeCall, RoutingDecision, RoutingPlan
+from routing.services import applying, evidence, pilots, planning, progress, requests
+from routing.services.money import PlanMoney, plan_money
 from tests.conftest import Cast, make_cast
 from tests.routing.judging_cast import assert_money_adds_up, set_cap, simulated_judge
-from tests.routing.planning_cast import PRICE, World, make_world, planned
+from tests.routing.planning_cast import PRICE, World, label_open, make_world, planned
 
 pytestmark = pytest.mark.django_db
 
@@ -309,3 +309,62 @@ def test_a_plan_cancelled_before_it_begins_has_failed() -> None:
     jobs.cancel(Job.objects.get(pk=plan.job_id), actor=cast.manager)
     plan.refresh_from_db()
     assert (plan.state, plan.error) == ("failed", "The job was cancelled.")
+
+
+def ready_plan(world: World, labels: int, rows: slice) -> RoutingPlan:
+    """A plan, computed, that asks `labels` people for the instances of these rows."""
+    plan = RoutingPlan.objects.create(
+        task=world.cast.task,
+        strategy="random",
+        judge=world.judge,
+        budget_micros=100 * PRICE,
+        created_by=world.cast.owner,
+        state="ready",
+    )
+    RoutingDecision.objects.bulk_create(
+        RoutingDecision(plan=plan, instance=one, arm="human", n_labels=labels) for one in world.instances[rows]
+    )
+    return plan
+
+
+def test_a_plan_that_keeps_an_earlier_plans_requests_counts_what_they_cost_from_then_on(world: World) -> None:
+    fresh = slice(100, 104)
+    first = ready_plan(world, 2, fresh)
+    applying.apply_plan(first, actor=world.cast.owner)
+    assert label_open(world, 1) == 1
+    second = ready_plan(world, 2, fresh)
+    applying.apply_plan(second, actor=world.cast.owner)
+    for plan in (first, second):
+        plan.refresh_from_db()
+    assert plan_money(first) == PlanMoney(PRICE, 0, 99 * PRICE)
+    assert plan_money(second) == PlanMoney(0, 7 * PRICE, 93 * PRICE)
+    label_open(world, person=world.cast.manager)
+    assert plan_money(first).spent == PRICE
+    assert plan_money(second) == PlanMoney(4 * PRICE, 3 * PRICE, 93 * PRICE)
+    assert assert_money_adds_up(world.cast.task).spent_micros == 5 * PRICE
+
+
+def test_a_request_without_a_slot_gets_one_again_once(world: World) -> None:
+    applying.apply_plan(planned(world, "disagreement", 3), actor=world.cast.owner)
+    tasks.open_task(world.cast.task, actor=world.cast.owner)
+    lent = queue.next_assignment(world.cast.task, world.cast.annotator)
+    assert requests.reopen() == 0
+    lost = Instance.objects.filter(open_slots=1).first()
+    assert lost is not None
+    Instance.objects.filter(pk=lost.pk).update(open_slots=0)  # as when a submit and a plan do not see each other
+    assert requests.reopen() == 1
+    assert requests.reopen() == 0
+    lost.refresh_from_db()
+    assert lost.open_slots == 1
+    assert Instance.objects.get(pk=lent.instance_id).open_slots == 0
+    assert label_open(world) == 3
+    assert assert_money_adds_up(world.cast.task).reserved_micros == 0
+
+
+def test_how_far_a_plan_is(world: World) -> None:
+    plan = planned(world, "disagreement", 3)
+    assert progress.progress_of(plan) == {}
+    applying.apply_plan(plan, actor=world.cast.owner)
+    assert progress.progress_of(plan)[Arm.HUMAN] == progress.Progress(83, 80)
+    label_open(world, 2)
+    assert progress.progress_of(plan) == {Arm.HUMAN: progress.Progress(83, 82), Arm.JUDGE: progress.Progress(77, 77)}

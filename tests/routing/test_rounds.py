@@ -339,7 +339,52 @@ def test_exploration_is_logged_with_its_chance(db: None) -> None:
     (chance,) = set(drawn.values_list("propensity", flat=True))
     fresh = 400 - 25 - (second.asked - second.drawn)
     # labelled instances that are still in doubt may be drawn, too
-    assert second.drawn / (fresh + 25) <= chance <= second.drawn / fresh
+    assert 1.8 / (fresh + 26) <= chance <= 1.8 / fresh
+
+
+def test_a_round_too_small_for_its_share_logs_how_often_it_draws_one() -> None:
+    world = make_world(votes=80)
+    plan = planned(world, "adaptive_advantage", 100, explore=5)  # 5% of 4 is one of five times
+    rest = 160 - 80 - 3
+    chances = plan.decisions.filter(arm="judge").values_list("propensity", flat=True)
+    assert sorted(chances)[1:] == pytest.approx([1 - 0.2 / rest] * (len(chances) - 1))
+
+
+def test_labels_that_come_after_their_round_are_learned_from(world: World) -> None:
+    plan = in_rounds(world, 100)
+    label_open(world, 5)
+    late = list(plan.decisions.filter(arm="human", request__state="open").values_list("instance_id", flat=True))
+    assert len(late) == 20
+    jobs.run(rounds.next_round(plan, actor=world.cast.owner).pk)
+    plan.refresh_from_db()
+    assert len(plan.heard) == 5
+    before = plan.rounds.get(number=2).progress
+    person = Annotator.objects.create(project=world.cast.project, kind="human", name="Late")
+    Annotation.objects.bulk_create(
+        Annotation(
+            task=world.cast.task,
+            instance_id=pk,
+            annotator=person,
+            source="human",
+            answers={"overall": {"value": "a-is-clearly-better" if world.truth[pk] else "b-is-clearly-better"}},
+            recorded=True,
+        )
+        for pk in late
+    )
+    jobs.run(rounds.next_round(plan, actor=world.cast.owner).pk)
+    plan.refresh_from_db()
+    third = plan.rounds.get(number=3)
+    assert third.progress["accuracy"] != before["accuracy"]
+    assert third.progress["fitted_with"] == before["accuracy"]
+    assert len(plan.heard) == 25
+    assert third.stats["labels"] == 25
+
+
+def test_taking_back_takes_back_what_was_kept_of_an_earlier_plan(world: World) -> None:
+    in_rounds(world, 100)
+    plan = in_rounds(world, 120)
+    assert rounds.stop(plan, actor=world.cast.owner, take_back=True) == 25 * PRICE
+    assert_money_adds_up(world.cast.task)
 
 
 def test_a_mix_that_a_version_was_frozen_from_stays_as_it_was(world: World) -> None:
@@ -372,7 +417,8 @@ def test_a_plan_of_another_task_begins_from_what_this_one_taught(db: None) -> No
     go_on(plan)
     lesson = PerformancePredictionModel.objects.get(kind=learning.PREFERENCE)
     assert (lesson.task, lesson.coefficients["labels"]) == (world.cast.task, 64)
-    assert plan.prediction_model == lesson
+    assert plan.lesson == lesson
+    assert plan.prediction_model.kind == "gp"
     other = another_task(world)
     known = learning.load_known(other, world.judge)
     assert known.before == (world.cast.task.name,)

@@ -44,14 +44,13 @@ def route(pool: Pool, budget: Budget, rng: np.random.Generator) -> Plan:
 
 
 def _propensity(pool: Pool, plan: Plan, chosen: Round) -> Floats:
-    """What is chosen by worth is certain; the others are drawn for this round with one chance, or left by it."""
+    """What is labelled is certain, and what is wished for later; the others come into this round, or not, by chance."""
     by_worth = pool.human_done.copy()
     by_worth[np.setdiff1d(chosen.instances, chosen.drawn)] = True
     drawn = np.zeros(pool.size, dtype=bool)
     drawn[chosen.drawn] = True
-    left = 1.0 - chosen.chance
     sent = plan.arm == Source.HUMAN
-    return np.select([by_worth, drawn & sent, ~sent], [1.0, chosen.chance, left], default=1.0)
+    return np.select([by_worth, drawn & sent, ~sent], [1.0, chosen.chance, 1.0 - chosen.chance], default=1.0)
 
 
 ADAPTIVE_ADVANTAGE = Strategy(
