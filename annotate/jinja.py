@@ -1,7 +1,7 @@
 """Jinja, for the parts of a page that are drawn anew for each instance: ``templates/**/*.jinja``.
 
-Django's own templates take ten times the function calls for the same HTML. Pages, and what they keep (``{% kept %}``),
-stay Django's; ``{% jinja "annotate/_completions.jinja" completions=completions %}`` puts such a part into them.
+Django's own templates take ten times the function calls for the same HTML. Pages, and frames that are kept
+(:mod:`.frames`), stay Django's; ``{% jinja "annotate/_prompt.jinja" turns=turns %}`` puts such a part into a page.
 
 A part is compiled once for each language: ``{% translate "Raw" %}`` and ``{{ "book" | icon }}`` are then plain text in
 it. Values are escaped as in Django's templates; a name that was not given is an error instead of nothing.

@@ -23,6 +23,7 @@ from . import comparing, reading
 from .instance import decision_row, texts_of
 from .instances import row_of
 from .label import body_of, json_endpoint
+from .room import room
 
 PAGE = 50
 
@@ -142,7 +143,7 @@ def answer(request: HttpRequest, project: Project, instance: UUID) -> HttpRespon
     row = _instance(project, instance)
     if request.method == "POST":
         return _decide(request, row)
-    return render(request, "annotate/work.html", _room(row))
+    return room(request, _shown(row))
 
 
 @json_endpoint
@@ -151,7 +152,7 @@ def _decide(request: HttpRequest, row: Instance) -> JsonResponse:
     return JsonResponse({"annotation": made.annotation.public_id, "next": _next(row), "undo_seconds": 0}, status=201)
 
 
-def _room(row: Instance) -> dict[str, Any]:
+def _shown(row: Instance) -> dict[str, Any]:
     task = row.task
     order = list(range(len(row.completions)))  # a reviewer reads in stored order, as the votes beside it are told
     shown = Assignment(task=task, instance=row, order=order, guideline=task.guideline, public_id=row.public_id)

@@ -32,6 +32,7 @@ from ..api import problems
 from ..api.bodies import DraftBody, ReasonBody, SubmissionBody
 from ..languages import said
 from . import reading, summaries
+from .room import room
 
 
 class Malformed(FeedbackError):
@@ -98,7 +99,7 @@ def work(request: HttpRequest, task: UUID) -> HttpResponse:
         assignment = queue.next_assignment(row, user)
     except NothingToLabel:
         return render(request, "annotate/done.html", reading.done_context(row, user))
-    return render(request, "annotate/work.html", reading.work_context(assignment, user))
+    return room(request, reading.work_context(assignment, user))
 
 
 @require_GET
@@ -110,7 +111,7 @@ def prepared(request: HttpRequest, task: UUID) -> HttpResponse:
     assignment = queue.prepare(row, user)
     if assignment is None:
         return HttpResponse(status=204)
-    return render(request, "annotate/work.html", reading.prepared_context(assignment, user))
+    return room(request, reading.prepared_context(assignment, user))
 
 
 @require_POST
@@ -179,7 +180,7 @@ def edit_page(request: HttpRequest, annotation: UUID) -> HttpResponse:
         words = gettext("Only your last %(n)s answers can be changed, until a dataset version holds them.")
         refusal = words % {"n": queue.EDITABLE}
         raise WrongState(refusal)
-    return render(request, "annotate/work.html", reading.edit_context(row, from_room=request.GET.get("from") == "room"))
+    return room(request, reading.edit_context(row, from_room=request.GET.get("from") == "room"))
 
 
 @json_endpoint

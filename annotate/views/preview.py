@@ -29,6 +29,7 @@ from ..api.bodies import DraftBody, SubmissionBody
 from ..samples import sample_instance
 from . import reading
 from .label import body_of, json_endpoint
+from .room import room
 from .tasks import page_context, task_of
 
 
@@ -119,13 +120,13 @@ def _room(
         ("next", "back", "forward"), next_url
     )
     draft = {"answers": {}, "version": 0, "active_ms": 0}
-    context = reading.texts_of(assignment, questions) | {
+    shown = reading.texts_of(assignment, questions) | {
         "progress": {"done": 0, "goal": 1, "more": False},
         "page": reading.page_of(assignment, questions, draft, urls),
         "preview": True,
         "answered": "answered" in request.GET,
     }
-    return render(request, "annotate/work.html", context)
+    return room(request, shown)
 
 
 def _instance(task: Task, questions: list[dict[str, Any]]) -> Instance:

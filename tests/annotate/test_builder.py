@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.urls import reverse
+from django.utils.html import escape
 
 from annotate.forms.questions import form_of, question_from
 from feedback import drafting, presets
@@ -335,7 +336,8 @@ def test_the_annotator_is_told_what_a_change_put_aside(cast: Cast, browser: Any)
     queue.save_draft(lent, version=0, answers=said, active_ms=0)
     tasks.edit_task(cast.task, actor=cast.owner, questions=QUESTIONS)
     response = browser(cast.annotator).get(reverse("work", args=[cast.task.public_id]))
-    assert response.context["set_aside"] == [("topic", json.dumps(said["topic"], indent=2))]
+    aside = escape(json.dumps(said["topic"], indent=2))
+    assert f'<summary>topic</summary><pre class="mono" dir="auto">{aside}</pre>' in response.content.decode()
     data = room_data(response)
     assert data["draft"]["answers"] == {"overall": {"value": "tie"}}
     assert [question["name"] for question in data["questions"]] == ["overall"]
