@@ -11,14 +11,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from feedback.models import DatasetVersion
 from training import comparing, sweeps
 from training.models import Run, Sweep
 
 from .fields import Empty, public_id
 from .idempotency import job_key_of
 from .permissions import Need
-from .training import RunBody
+from .training import RunBody, version_of
 from .views import ProjectView
 
 
@@ -77,18 +76,15 @@ class Sweeps(SweepView):
     def post(self, request: Request, project: Any) -> Response:
         """Start a run for each combination of the values of a few settings; all of them or none."""
         body = self.checked(request, NewSweep)
-        versions = DatasetVersion.objects.select_related("task__project").filter(task__project=self.project)
-        version = versions.filter(public_id=body["version"]).first()
-        if version is None:
-            raise serializers.ValidationError({"version": "There is no such dataset version."})
         made = sweeps.start_sweep(
-            version,
+            version_of(self.project, body, "version"),
             body["objective"],
             body["base_model"],
             body["config"],
             body["grid"],
             self.user,
             job_key_of(request, self.user),
+            version_of(self.project, body, "held_out") if body["held_out"] else None,
         )
         return self.shown(self.get_queryset().get(pk=made.pk), 201)
 

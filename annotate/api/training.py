@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from feedback.models import DatasetVersion
+from feedback.models import DatasetVersion, Project
 from training import services
 from training.base_models import base_models
 from training.curves import curves
@@ -39,13 +40,26 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
     id = public_id()
     version = public_id("version.public_id")
+    held_out = serializers.UUIDField(source="held_out.public_id", read_only=True, default=None, allow_null=True)
     job = public_id("job.public_id")
     model = serializers.UUIDField(source="model.public_id", read_only=True, default=None)
 
     class Meta:
         model = Run
         fields = (
-            *("id", "number", "version", "objective", "base_model", "config", "state", "job", "model", "phase"),
+            *(
+                "id",
+                "number",
+                "version",
+                "held_out",
+                "objective",
+                "base_model",
+                "config",
+                "state",
+                "job",
+                "model",
+                "phase",
+            ),
             *("message", "step", "total_steps", "eta_seconds", "tokens", "memory_bytes", "seconds", "error"),
             *("created_at", "started_at", "ended_at"),
         )
@@ -62,11 +76,13 @@ class RunDetailSerializer(RunSerializer):
 class RunBody(serializers.Serializer[Any]):
     """``config`` takes the engine's settings, such as ``{"epochs": 2, "learning_rate": 5e-5}``; defaults for the rest.
 
-    ``base_model`` is the ``id`` of one of the base models. With ``check_first`` nothing is learned yet: the run becomes
+    ``base_model`` is the ``id`` of one of the base models. ``held_out`` names another version, whose test split is
+    evaluated on instead of the version's own. With ``check_first`` nothing is learned yet: the run becomes
     ``checked`` with its ``preflight`` report, and waits to be started.
     """
 
     version = serializers.UUIDField()
+    held_out = serializers.UUIDField(allow_null=True, default=None)
     objective = serializers.ChoiceField(OBJECTIVE_CHOICES)
     base_model = serializers.CharField(max_length=200, default="small")
     config = serializers.DictField(child=serializers.JSONField(allow_null=True), required=False, default=dict)
@@ -88,8 +104,17 @@ class RunFilter(filters.FilterSet):
         fields = ("state", "objective", "version")
 
 
+def version_of(project: Project, body: Mapping[str, Any], field: str) -> DatasetVersion:
+    """The project's dataset version that a field of a body names. Raises ValidationError."""
+    versions = DatasetVersion.objects.select_related("task__project").filter(task__project=project)
+    version = versions.filter(public_id=body[field]).first()
+    if version is None:
+        raise serializers.ValidationError({field: "There is no such dataset version."})
+    return version
+
+
 class RunView(ProjectView):
-    queryset = Run.objects.select_related("version", "job", "model", "project")
+    queryset = Run.objects.select_related("version", "held_out", "job", "model", "project")
 
     def row(self, run: UUID) -> Run:
         services.settle(self.project)
@@ -113,17 +138,14 @@ class Runs(RunView):
     def post(self, request: Request, project: Any) -> Response:
         """Start a run on a ready dataset version."""
         body = self.checked(request, RunBody)
-        versions = DatasetVersion.objects.select_related("task__project").filter(task__project=self.project)
-        version = versions.filter(public_id=body["version"]).first()
-        if version is None:
-            raise serializers.ValidationError({"version": "There is no such dataset version."})
         run = services.start_run(
-            version,
+            version_of(self.project, body, "version"),
             body["objective"],
             body["base_model"],
             body["config"],
             self.user,
             job_key_of(request, self.user),
+            version_of(self.project, body, "held_out") if body["held_out"] else None,
             check_first=body["check_first"],
         )
         return self.shown(self.get_queryset().get(pk=run.pk), 201)

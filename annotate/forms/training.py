@@ -16,7 +16,8 @@ from training.sweeps import SWEPT
 from .fields import TextField
 
 NUMBERS = (
-    *("epochs", "learning_rate", "max_length", "tokens_per_batch", "gradient_accumulation", "max_steps"),
+    *("epochs", "learning_rate", "max_length", "max_prompt_length", "tokens_per_batch", "gradient_accumulation"),
+    "max_steps",
     *("warmup_steps", "weight_decay", "max_grad_norm", "seed", "checkpoint_every", "evaluate_every"),
     *("lora_rank", "lora_alpha"),
 )
@@ -51,6 +52,21 @@ class RunForm(forms.Form):
     )
     max_length = forms.IntegerField(
         min_value=8, max_value=131_072, initial=512, help_text="Tokens of a prompt with one completion, at most."
+    )
+    max_prompt_length = forms.IntegerField(
+        min_value=1,
+        max_value=131_072,
+        required=False,
+        label="Longest prompt",
+        help_text="Tokens of a prompt, at most. Left empty: what a completion leaves of the length above.",
+    )
+    held_out = forms.ModelChoiceField(
+        DatasetVersion.objects.none(),
+        to_field_name="public_id",
+        required=False,
+        label="Evaluate on",
+        empty_label="The version's own test split",
+        help_text="Another version's test split, so that runs on different data can be compared.",
     )
     long_rows = forms.ChoiceField(
         choices=[
@@ -139,7 +155,8 @@ class RunForm(forms.Form):
                 max_length=200, required=False, label="Values", help_text="With spaces between, such as 0.001 0.0003."
             )
         versions = DatasetVersion.objects.filter(task__project=project, state=DatasetState.READY)
-        self.fields["version"].queryset = versions.select_related("task").order_by("-pk")  # type: ignore[attr-defined]
+        for name in ("version", "held_out"):
+            self.fields[name].queryset = versions.select_related("task").order_by("-pk")  # type: ignore[attr-defined]
         self.fields["base_model"].choices = [(base.key, base.name) for base in base_models(project)]  # type: ignore[attr-defined]
 
     @property

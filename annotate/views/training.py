@@ -60,7 +60,7 @@ def training(request: HttpRequest, project: Project) -> HttpResponse:
 
 def _runs(project: Project) -> QuerySet[Run]:
     return Run.objects.filter(project=project).select_related(
-        "version__task", "job", "base_run", "created_by", "model", "sweep"
+        "version__task", "held_out__task", "job", "base_run", "created_by", "model", "sweep"
     )
 
 
@@ -79,9 +79,9 @@ def run_create(request: HttpRequest, project: Project) -> HttpResponse:
         once = f"form:{key}" if key else ""
         try:
             if grid := form.grid():
-                sweep = sweeps.start_sweep(*wishes, grid, user_of(request), once)
+                sweep = sweeps.start_sweep(*wishes, grid, user_of(request), once, data["held_out"])
                 return redirect("sweep", project.public_id, sweep.public_id)
-            run = services.start_run(*wishes, user_of(request), once, check_first=form.check_first)
+            run = services.start_run(*wishes, user_of(request), once, data["held_out"], check_first=form.check_first)
             return redirect("run", project.public_id, run.public_id)
         except FeedbackError as error:
             form.refuse(error)
@@ -114,6 +114,7 @@ def _settings_of(request: HttpRequest, project: Project) -> dict[str, Any]:
     if row is None:
         return {}
     chosen = {"version": row.version.public_id, "objective": row.objective, "base_model": row.base_model}
+    chosen["held_out"] = row.held_out.public_id if row.held_out else None
     return {**row.config, **(row.config.get("objective_options") or {}), **chosen}
 
 

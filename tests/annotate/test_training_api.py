@@ -10,7 +10,15 @@ from uuid import uuid4
 import pytest
 
 from feedback.models import Job
-from tests.annotate.trained import WEIGHTS, checked_run, finished_run, queued_run, version_of
+from tests.annotate.trained import (
+    WEIGHTS,
+    another_version,
+    checked_run,
+    finished_run,
+    foreign_version,
+    queued_run,
+    version_of,
+)
 from training.models import Metric, Run
 
 
@@ -113,6 +121,21 @@ def test_a_version_of_another_project_cannot_be_trained_on(cast: Any, api: Any) 
     answer = api(cast.outsider).send("post", f"projects/{other.public_id}/runs/", wish(cast))
     assert answer.status_code == 422
     assert not Run.objects.exists()
+
+
+def test_a_run_is_evaluated_on_another_version_of_the_project(cast: Any, api: Any) -> None:
+    client, other = api(cast.manager), another_version(cast)
+    made = client.send("post", path(cast, "runs/"), wish(cast, held_out=str(other.public_id)))
+    assert (made.status_code, made.json()["held_out"]) == (201, str(other.public_id))
+    assert client.send("post", path(cast, "runs/"), wish(cast)).json()["held_out"] is None
+    swept = client.send("post", path(cast, "sweeps/"), wish(cast, held_out=str(other.public_id), grid={"seed": [1, 2]}))
+    assert swept.status_code == 201, swept.content
+    assert set(Run.objects.filter(sweep__isnull=False).values_list("held_out", flat=True)) == {other.pk}
+    foreign = str(foreign_version(cast).public_id)
+    for place, body in (("runs/", {}), ("sweeps/", {"grid": {"seed": [1, 2]}})):
+        refused = client.send("post", path(cast, place), wish(cast, held_out=foreign, **body))
+        assert refused.status_code == 422, refused.content
+        assert list(refused.json()["errors"]) == ["held_out"]
 
 
 def test_runs_are_filtered_and_foreign_ones_are_not_there(cast: Any, api: Any) -> None:

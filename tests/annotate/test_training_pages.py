@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from tests.annotate.trained import checked_run, finished_run, queued_run, version_of
+from tests.annotate.trained import another_version, checked_run, finished_run, foreign_version, queued_run, version_of
 from training import services
 from training.models import Run
 from training.objectives.catalogue import OBJECTIVES
@@ -128,6 +128,26 @@ def test_a_checked_run_can_be_discarded_or_asked_for_otherwise(cast: Any, browse
     run.refresh_from_db()
     assert run.state == "cancelled"
     assert "Check again" in client.get(url(cast, f"{run.public_id}/")).content.decode()
+
+
+def test_the_settings_of_a_run_are_kept_for_the_next_one(cast: Any, browser: Browser) -> None:
+    version, other = version_of(cast), another_version(cast)
+    client, chosen = browser(cast.manager), {"max_prompt_length": "64", "held_out": str(other.public_id)}
+    client.post(url(cast, "new/"), FORM | {"version": str(version.public_id)} | chosen)
+    run = Run.objects.get()
+    assert (run.held_out, run.config["max_prompt_length"]) == (other, 64)
+    again = client.get(f"{url(cast, 'new/')}?like={run.public_id}").context["form"]
+    assert (again["held_out"].value(), again["max_prompt_length"].value()) == (other.public_id, 64)
+    assert str(other) in client.get(url(cast, f"{run.public_id}/")).content.decode()
+
+
+def test_another_projects_version_is_not_evaluated_on(cast: Any, browser: Browser) -> None:
+    foreign = foreign_version(cast)
+    body = FORM | {"version": str(version_of(cast).public_id), "held_out": str(foreign.public_id)}
+    answer = browser(cast.manager).post(url(cast, "new/"), body)
+    assert answer.status_code == 422
+    assert list(answer.context["form"].errors) == ["held_out"]
+    assert not Run.objects.exists()
 
 
 def test_a_run_that_was_started_while_it_was_discarded_is_stopped(cast: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.utils import timezone
 
+from feedback.services import people, tasks
+from tests.conftest import QUESTIONS
 from tests.training.frozen import freeze_rows
 from training import services
 from training.evaluations import start_evaluation
@@ -19,6 +21,17 @@ WEIGHTS = b"weights of a model, for a test of ranges"
 
 def version_of(cast: Any) -> Any:
     return cast.task.dataset_versions.first() or freeze_rows(cast.task, cast.owner, {"train": [PAIR], "test": [PAIR]})
+
+
+def another_version(cast: Any) -> Any:
+    return freeze_rows(cast.task, cast.owner, {"train": [PAIR], "test": [PAIR, PAIR]})
+
+
+def foreign_version(cast: Any) -> Any:
+    """One of a project that the cast has no part in."""
+    project = people.create_project("Elsewhere", owner=cast.outsider)
+    task = tasks.create_task(project, "Theirs", QUESTIONS, actor=cast.outsider)
+    return freeze_rows(task, cast.outsider, {"train": [PAIR], "test": [PAIR]})
 
 
 def queued_run(cast: Any, **config: Any) -> Run:

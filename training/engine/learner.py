@@ -106,13 +106,14 @@ class Learner:
             assert outputs.features is not None
             return second_view(outputs.features, batch.edges, batch.completions)
 
-        found, first, count = [], {}, 0
-        for part, ways in self.unlearned(split, indices, directions):
-            found.append(ways)
-            for index in part:
-                first[index] = count
-                count += len(split.groups[index].preferences)
-        return Overview(peers=torch.cat(found), first=first)
+        found: list[tuple[list[int], Tensor]] = []
+        # every process looks at all of them; one whose memory is short must not leave the others waiting
+        self.team.outcomes(lambda: found.extend(self.unlearned(split, indices, directions)))
+        first, count = {}, 0
+        for index in (index for part, _ in found for index in part):
+            first[index] = count
+            count += len(split.groups[index].preferences)
+        return Overview(peers=torch.cat([ways for _, ways in found]), first=first)
 
     @torch.no_grad()
     def divergence(self, split: Split, indices: Sequence[int]) -> Tensor | None:
