@@ -93,8 +93,9 @@ class CallOrder(models.TextChoices):
 
 
 class JudgeCall(models.Model):
-    """One question put to a judge, in one order, of all completions or the one at ``part``. Its money is reserved while
-    it is in flight. ``said`` is what its reply says beside a preference (routing.judge.said).
+    """One question put to a judge, in one order, of all completions or the one at ``part``; with a ``dimension`` of the
+    prompt alone. Its money is reserved while it is in flight. ``said`` is what its reply says beside a preference
+    (routing.judge.said).
 
     ``settled`` calls are the cache: the same key is never paid twice. A ``failed`` call did not reach the judge and may
     be made again; a ``lost`` one was in flight when its worker died, and counts at its worst case.
@@ -107,6 +108,7 @@ class JudgeCall(models.Model):
     order = choice_field(CallOrder)
     sample = models.PositiveSmallIntegerField(default=0)
     part = models.PositiveSmallIntegerField(null=True, blank=True)
+    dimension = models.CharField(max_length=40, blank=True, default="", db_default="")
     cache_key = models.CharField(max_length=64)
     state = choice_field(CallState, default=CallState.RESERVED)
     raw = models.TextField(max_length=MOST_RAW, blank=True)
@@ -198,6 +200,66 @@ class Verdict(models.Model):
 
     def __str__(self) -> str:
         return f"{self.judge_id} on {self.instance_id}"
+
+
+class DescriptiveTag(models.Model):
+    """What a judge says of an instance's prompt in one dimension; ``None`` where its reply named no options."""
+
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="descriptive_tags")
+    judge = models.ForeignKey(Judge, on_delete=models.CASCADE, related_name="descriptive_tags")
+    dimension = models.CharField(max_length=40)
+    options = models.JSONField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["instance", "dimension", "judge"], name="descriptive_tag_once")]
+
+    def __str__(self) -> str:
+        return f"{self.dimension} of {self.instance_id}"
+
+
+class PairDescription(models.Model):
+    """What the texts of an instance look like to the router, by one recipe. Without ``values`` it is no pair.
+
+    ``content_key`` names the texts, so that the same ones are described once whatever task they are in; ``values``,
+    ``difference`` (of the completions) and ``prompt`` are 32-bit numbers in the order of the recipe.
+    """
+
+    instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="descriptions")
+    recipe = models.CharField(max_length=120)
+    content_key = models.CharField(max_length=64, blank=True)
+    completion_a = models.BigIntegerField(null=True, blank=True)
+    completion_b = models.BigIntegerField(null=True, blank=True)
+    values = models.BinaryField(null=True, blank=True)
+    difference = models.BinaryField(null=True, blank=True)
+    prompt = models.BinaryField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["instance", "recipe"], name="description_once")]
+        indexes = [models.Index(fields=["content_key", "recipe"], name="description_of_texts")]
+
+    def __str__(self) -> str:
+        return f"{self.recipe} of {self.instance_id}"
+
+
+class TaskFeatures(models.Model):
+    """What plans know of a task's instances beside their texts: columns of tags and metadata, and which do not count.
+
+    ``columns``: name and number of instances of each, as last described; ``tags``: the same of a language model's tags,
+    with how each counts (:class:`routing.features.tagged.TagReport`).
+    """
+
+    task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="features")
+    left_out = models.JSONField(default=list, blank=True)
+    columns = models.JSONField(default=list, blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    recipe = models.CharField(max_length=120, blank=True)
+    size = models.PositiveIntegerField(default=0)
+    described_at = models.DateTimeField(null=True, blank=True)
+    job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+
+    def __str__(self) -> str:
+        return f"features of {self.task}"
 
 
 class PlanState(models.TextChoices):

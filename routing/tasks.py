@@ -7,9 +7,11 @@ from celery import shared_task
 from feedback.models import JobKind
 from feedback.services import datasets, jobs
 
-from .services import judging, planning, posteriors, requests, rounds
+from .services import judging, planning, posteriors, requests, rounds, tagging, task_features
 
 jobs.handles(JobKind.JUDGE)(judging.run_judging)
+jobs.handles(JobKind.TAG)(tagging.run_tagging)
+jobs.handles(JobKind.DESCRIBE)(task_features.run_describing)
 jobs.handles(JobKind.PLAN)(planning.run_plan)
 jobs.notes_failure(JobKind.PLAN)(planning.note_failure)
 datasets.beliefs_come_from(posteriors.posterior_of)

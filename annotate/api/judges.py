@@ -70,6 +70,7 @@ class JudgeCallSerializer(serializers.ModelSerializer[JudgeCall]):
             "order",
             "sample",
             "part",
+            "dimension",
             "state",
             "parse_status",
             "p_a",

@@ -15,11 +15,11 @@ from rest_framework.response import Response
 from feedback.models import Annotator, Task
 from routing.models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan, RoutingRound
 from routing.ppm.regression import MODELS
-from routing.services import applying, constraints, pilots, planning, progress, rounds
+from routing.services import applying, constraints, pilots, planning, progress, rounds, task_features
 from routing.services.money import plan_money
 from routing.services.requests import LABELS
 
-from .fields import micros, public_id
+from .fields import TextField, micros, public_id
 from .idempotency import once
 from .permissions import Need
 from .views import ProjectView
@@ -73,7 +73,8 @@ def whole(setting: str) -> serializers.IntegerField:
 
 
 class PlanCreation(serializers.Serializer[Any]):
-    """``judge`` is an annotator's id. ``pilot``: instance ids; people's labels elsewhere are then not looked at."""
+    """``judge`` is an annotator's id. ``pilot``: instance ids; people's labels elsewhere are then not looked at.
+    ``left_out``: tags and metadata fields that are no features of it, by default those that the task leaves out."""
 
     task = serializers.UUIDField()
     strategy = serializers.ChoiceField(choices=[strategy.name for strategy in planning.offered()])
@@ -92,6 +93,9 @@ class PlanCreation(serializers.Serializer[Any]):
     explore = whole("explore")
     least_points = whole("least_points")
     most_labels = whole("most_labels")
+    left_out = serializers.ListField(
+        child=TextField(max_length=task_features.MOST_SOURCE), max_length=task_features.MOST_LEFT_OUT, required=False
+    )
     pilot = serializers.ListField(child=serializers.UUIDField(), max_length=100_000, required=False)
 
 

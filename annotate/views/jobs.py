@@ -28,6 +28,8 @@ RESULTS = {
     JobKind.GENERATE: ("generation", "generation"),
     JobKind.SCORE: ("scoring", "scoring"),
     JobKind.JUDGE: ("judge", ""),
+    JobKind.DESCRIBE: ("features", ""),
+    JobKind.TAG: ("features", ""),
 }
 
 

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from feedback.exceptions import FeedbackError, InvalidInput
 from feedback.models import Project, Task
 from feedback.services import budget
+from routing.features.tagged import TAGGED
 from routing.features.wording import words_of
 from routing.models import Arm, PlanState, RoutingDecision, RoutingPlan
 from routing.services import applying, pilots, planning
@@ -176,6 +177,7 @@ def _decided(request: HttpRequest, project: Project, row: RoutingPlan) -> dict[s
         "budget_number": plain_amount(min(row.budget_micros, row.summary.get("all_human_micros", row.budget_micros))),
         "curve": row.curve,
         "tags": _tag_bars(row),
+        "own_columns": _own_columns(row),
         "before": before,
         "moves": _moves(row, before) if before else [],
         **progress_context(row, project),
@@ -211,6 +213,17 @@ def _tag_bars(row: RoutingPlan) -> list[dict[str, Any]]:
         }
         for entry in row.summary.get("gain_by_tag", [])
     ]
+
+
+def _own_columns(row: RoutingPlan) -> str:
+    """Which columns counted beside those of the texts, in words; empty for plans of before they did."""
+    if "features" not in row.summary:
+        return ""
+    own, out = row.summary["features"]["own"], row.params.get("left_out", [])
+    tagged = sum(name.startswith(TAGGED) for name in own)
+    words = f"Beside the texts, {len(own) - tagged} columns of your own tags and metadata count"
+    words += f", and {tagged} of a language model's tags" if tagged else ""
+    return f"{words}; left out: {', '.join(map(words_of, out))}." if out else f"{words}."
 
 
 def _moves(row: RoutingPlan, before: RoutingPlan) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ class JobKind(models.TextChoices):
     IMPORT = "import", "Import"
     FREEZE = "freeze", "Freeze version"
     JUDGE = "judge", "Judge"
+    DESCRIBE = "describe", "Describe instances"
+    TAG = "tag", "Tag instances"
     PLAN = "plan", "Plan routing"
     TRAIN = "train", "Train"
     EVALUATE = "evaluate", "Evaluate"
@@ -36,6 +38,7 @@ class JobState(models.TextChoices):
 ENDED = [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUARANTINED]
 QUEUES = {
     JobKind.JUDGE: "judge",
+    JobKind.TAG: "judge",
     **dict.fromkeys((JobKind.TRAIN, JobKind.EVALUATE, JobKind.GENERATE, JobKind.SCORE), "training"),
 }
 

@@ -6,7 +6,7 @@ metadata field with few values one column per value, for one of numbers its valu
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,7 +19,6 @@ OWN_TAG, META = "tag:", "meta:"
 MOST_COLUMNS, MOST_VALUES, LEAST_CARRIED = 60, 12, 10
 LARGEST = 1e30
 LEVELS = ("low", "middle", "high")
-Singles = NDArray[np.float32]
 
 
 class ColumnClashError(ValueError):
@@ -34,30 +33,50 @@ def own_columns(tags: Sequence[Iterable[str]], meta: Sequence[Mapping[str, objec
     """
     if len(tags) != len(meta):
         raise ValueError("Tags and metadata must be of the same instances.")
-    found: dict[str, Singles] = {}
+    found: dict[str, list[int]] = defaultdict(list)
     for row, names in enumerate(tags):
-        for name in names:
-            found.setdefault(f"{OWN_TAG}{name}", np.zeros(len(tags), dtype=np.float32))[row] = 1.0
-    for field in sorted({str(name) for row in meta for name in row}):
-        found |= _columns_of(field, [row.get(field) for row in meta])
-    telling = [name for name, column in found.items() if LEAST_CARRIED <= column.sum() < len(tags)]
-    kept = sorted(telling, key=lambda name: (-found[name].sum(), name))[:MOST_COLUMNS]
-    values = np.column_stack([found[name] for name in kept]) if kept else np.zeros((len(tags), 0), dtype=np.float32)
-    return FeatureTable(tuple(kept), values.astype(np.float32))
+        for name in dict.fromkeys(names):
+            found[f"{OWN_TAG}{name}"].append(row)
+    fields: dict[str, list[tuple[int, object]]] = defaultdict(list)
+    for row, values in enumerate(meta):
+        for name, value in values.items():
+            if value is not None:
+                fields[str(name)].append((row, value))
+    for field, given in fields.items():
+        found |= _columns_of(field, given)
+    telling = [name for name, rows in found.items() if LEAST_CARRIED <= len(rows) < len(tags)]
+    kept = sorted(telling, key=lambda name: (-len(found[name]), name))[:MOST_COLUMNS]
+    columns = np.zeros((len(tags), len(kept)), dtype=np.float32)
+    for place, name in enumerate(kept):
+        columns[found[name], place] = 1.0
+    return FeatureTable(tuple(kept), columns)
 
 
-def _columns_of(field: str, values: Sequence[object]) -> dict[str, Singles]:
-    numbers = [_number(value) for value in values]
+def source_of(column: str) -> str:
+    """What a column of an admin's is made from: its tag, or the metadata field of one of its values."""
+    return column if column.startswith(OWN_TAG) else column.partition("=")[0]
+
+
+def without_sources(own: FeatureTable, left_out: Iterable[str]) -> FeatureTable:
+    """The table without the columns that are made from these sources."""
+    gone = set(left_out)
+    kept = [place for place, name in enumerate(own.names) if source_of(name) not in gone]
+    return FeatureTable(tuple(own.names[place] for place in kept), own.values[:, kept])
+
+
+def _columns_of(field: str, given: Sequence[tuple[int, object]]) -> dict[str, list[int]]:
+    """The rows of each column of a field, from the values that it has."""
+    numbers = [_number(value) for _, value in given]
     known = np.array([value for value in numbers if value is not None])
-    several = len(np.unique(known)) > MOST_VALUES if len(known) else False
-    if several and len(known) == sum(value is not None for value in values):
-        return _thirds(field, numbers, known)
-    words = [None if value is None else str(value)[:80] for value in values]
-    counts = Counter(word for word in words if word is not None)
-    if len(counts) > MOST_VALUES:
-        return {}
-    said = {word: np.array([one == word for one in words], dtype=np.float32) for word in counts}
-    return {f"{META}{field}={word}": column for word, column in said.items()}
+    if len(known) == len(given) and len(np.unique(known)) > MOST_VALUES:
+        return _thirds(field, [row for row, _ in given], known)
+    found: dict[str, list[int]] = {}
+    for row, value in given:
+        name = f"{META}{field}={str(value)[:80]}"
+        if name not in found and len(found) == MOST_VALUES:
+            return {}
+        found.setdefault(name, []).append(row)
+    return found
 
 
 def _number(value: object) -> float | None:
@@ -66,11 +85,10 @@ def _number(value: object) -> float | None:
     return float(value)
 
 
-def _thirds(field: str, numbers: Sequence[float | None], known: NDArray[np.float64]) -> dict[str, Singles]:
-    edges = np.quantile(known, [1 / 3, 2 / 3])
-    place = [None if value is None else int(np.searchsorted(edges, value, side="right")) for value in numbers]
+def _thirds(field: str, rows: Sequence[int], known: NDArray[np.float64]) -> dict[str, list[int]]:
+    place = np.searchsorted(np.quantile(known, [1 / 3, 2 / 3]), known, side="right")
     return {
-        f"{META}{field}={level}": np.array([one == number for one in place], dtype=np.float32)
+        f"{META}{field}={level}": [row for row, one in zip(rows, place, strict=True) if one == number]
         for number, level in enumerate(LEVELS)
     }
 

@@ -29,7 +29,10 @@ SIMILARITY_NAMES = (
 CONTINUOUS_NAMES = LENGTH_NAMES + SIMILARITY_NAMES
 SIGNED_NAME = "signed_length_gap"
 BIN_NAMES = ("low", "middle", "high")
+PAIR_NAMES = (*CONTINUOUS_NAMES, SIGNED_NAME, *FLAG_NAMES, *SUBJECT_NAMES)
 FORMAT_VERSION = "features-1"
+"""Raise it whenever the same texts get other values: what is kept under an older one is then described anew."""
+EMBEDDED, SEED = 256, 0
 
 
 @dataclass(frozen=True)
@@ -78,26 +81,19 @@ class TagBins:
         return hashlib.sha256(repr((FORMAT_VERSION, self.edges)).encode()).hexdigest()[:16]
 
 
-def describe_pairs(pairs: Sequence[PairText], dim: int = 256, seed: int = 0) -> FeatureSet:
+def recipe(dim: int = EMBEDDED, seed: int = SEED) -> str:
+    """The name of how texts are described, with its version: what was described under another name is not the same."""
+    return f"{FORMAT_VERSION}-hashed-{dim}-{seed}"
+
+
+def describe_pairs(pairs: Sequence[PairText], dim: int = EMBEDDED, seed: int = SEED) -> FeatureSet:
     """All features of a pool, computed once. Deterministic across processes; about 0.6 ms a pair."""
     phi_a = hashed_embedding([pair.a for pair in pairs], dim, seed)
     phi_b = hashed_embedding([pair.b for pair in pairs], dim, seed)
     similar = cosine(phi_a, phi_b)
     rows = [_values_of(pair, float(similar[index])) for index, pair in enumerate(pairs)]
-    names = (*CONTINUOUS_NAMES, SIGNED_NAME, *FLAG_NAMES, *SUBJECT_NAMES)
-    values = np.array(rows, dtype=np.float32).reshape(len(pairs), len(names))
-    return FeatureSet(FeatureTable(names, values), phi_a - phi_b, f"{FORMAT_VERSION}-hashed-{dim}-{seed}")
-
-
-def content_key(pairs: Sequence[PairText], dim: int = 256, seed: int = 0) -> str:
-    """What describing these pairs depends on: their texts in order, the recipe and its version. A cache's key."""
-    digest = hashlib.sha256(f"{FORMAT_VERSION}-hashed-{dim}-{seed}".encode())
-    for pair in pairs:
-        for text in (pair.prompt, pair.a, pair.b, str(pair.turns)):
-            part = text.encode("utf-8", "surrogatepass")
-            digest.update(len(part).to_bytes(8, "little"))
-            digest.update(part)
-    return digest.hexdigest()
+    values = np.array(rows, dtype=np.float32).reshape(len(pairs), len(PAIR_NAMES))
+    return FeatureSet(FeatureTable(PAIR_NAMES, values), phi_a - phi_b, recipe(dim, seed))
 
 
 def _values_of(pair: PairText, similar: float) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,16 @@ class PairText:
         """From chat messages (`role`, `content`); contents are joined by blank lines, roles left out."""
         turns = sum(message["role"] == "user" for message in messages)
         return cls("\n\n".join(message["content"] for message in messages), a, b, max(turns, 1))
+
+
+def content_key(pair: PairText) -> str:
+    """What describing a pair depends on beside the recipe: SHA-256 (hex) of its texts, each with its length."""
+    digest = hashlib.sha256()
+    for text in (pair.prompt, pair.a, pair.b, str(pair.turns)):
+        part = text.encode("utf-8", "surrogatepass")
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def tokens_of(text: str) -> list[str]:

@@ -69,6 +69,6 @@ def words_of(tag: str) -> str:
         return FLAGS[name]
     if name.startswith(SUBJECT):
         return f"about {name.removeprefix(SUBJECT)}"
-    for own in ("tag:", "meta:"):
+    for own in ("tag:", "meta:", "tagged:"):
         tag = tag.removeprefix(own)
     return tag.replace("_", " ").replace("=", ": ")

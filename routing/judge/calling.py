@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from random import Random
@@ -14,6 +15,7 @@ from routing.judge.cost import actual_cost, cache_key, worst_case_cost
 from routing.judge.outcome import Abstention, ParsedVerdict, storable
 from routing.judge.parsing import parse_reply
 from routing.judge.prompts import JudgePrompt, build_prompt
+from routing.judge.tagging import Dimension, read_tags, tagging_key, tagging_prompt
 
 
 @dataclass(frozen=True)
@@ -81,17 +83,42 @@ def judge(
     shown = build_prompt(config, ask, material, order, nonce_rng, part)
     request = JudgeRequest(config, ask, shown, material, view, order, instance_key or content, sample)
     key = cache_key(config, ask, content, order, sample, part)
+    result = _asked(backend, request, key, lambda reply: _read(reply, config, ask, view))
+    return replace(result, part=part)
+
+
+def tag(
+    config: JudgeConfig, backend: Backend, material: Material, dimension: Dimension, nonce_rng: Random
+) -> CallResult:
+    """Ask once what a prompt is in one dimension; `config` is a :func:`tagging_config`. Never raises, as `judge`."""
+    shown = tagging_prompt(dimension, material, nonce_rng)
+    view = View((), ())
+    request = JudgeRequest(config, Ask(), shown, material, view, "ab", material.content(), dimension=dimension)
+
+    def read(reply: Reply) -> ParsedVerdict | Abstention:
+        if reply.refused:
+            return Abstention("refusal")
+        outcome = read_tags(reply.text, dimension)
+        return Abstention("truncated") if isinstance(outcome, Abstention) and reply.truncated else outcome
+
+    return _asked(backend, request, tagging_key(config, dimension, material), read)
+
+
+def _asked(
+    backend: Backend, request: JudgeRequest, key: str, read: Callable[[Reply], ParsedVerdict | Abstention]
+) -> CallResult:
+    config, sent = request.config, request.prompt.sent_bytes
     started = time.monotonic()
     try:
         reply = backend.complete(request)
     except JudgeCallError as error:
-        result = _failed(config, shown, error, order, sample, time.monotonic() - started, key)
-        return replace(result, part=part)
-    cost, measured = actual_cost(config, reply.usage, shown.sent_bytes)
+        latency = time.monotonic() - started
+        return _failed(config, request.prompt, error, request.order, request.sample, latency, key)
+    cost, measured = actual_cost(config, reply.usage, sent)
     return CallResult(
-        order=order,
-        sample=sample,
-        outcome=_read(reply, config, ask, view),
+        order=request.order,
+        sample=request.sample,
+        outcome=read(reply),
         raw=storable(reply.text),
         usage=reply.usage,
         cost=cost,
@@ -100,7 +127,6 @@ def judge(
         tries=reply.tries,
         transient=False,
         cache_key=key,
-        part=part,
     )
 
 

@@ -30,6 +30,16 @@ def parse_reply(
     A ```json fence around the whole object is allowed, as endpoints without constrained output add it. Where log-probs
     put at least half their mass on valid options, p_first comes from them, else from verdict and strength.
     """
+    value = read_object(text)
+    if isinstance(value, Abstention):
+        return value
+    if config.shape in PAIR_SHAPES:
+        return _parse_decision(value, text, config, logprobs, view)
+    return read_said(value, config, ask, view)
+
+
+def read_object(text: str) -> dict[str, Any] | Abstention:
+    """The one JSON object that a reply is, its texts storable; or why it is none."""
     if not text.strip():
         return Abstention("empty")
     fenced = FENCED_JSON.match(text)
@@ -39,10 +49,7 @@ def parse_reply(
         return Abstention("not_json", storable(str(error))[:200])
     if not isinstance(value, dict) or _too_deep(value):
         return Abstention("wrong_schema", "The reply is not one flat object.")
-    value = _storable(value)
-    if config.shape in PAIR_SHAPES:
-        return _parse_decision(value, text, config, logprobs, view)
-    return read_said(value, config, ask, view)
+    return {storable(name): _storable(one) for name, one in value.items()}
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -20,8 +20,16 @@ from ..models import Judge
 from .corrections import Corrections
 from .judges import micros
 
-Call = tuple[Order, int, int | None]
-"""Order, sample, and the one completion that the call shows, if it shows one."""
+
+@dataclass(frozen=True)
+class Call:
+    """A call to make: the order of the completions, the sample, the one completion that it shows, if it shows one; or
+    the ``dimension`` in which it tags the prompt."""
+
+    order: Order = "ab"
+    sample: int = 0
+    part: int | None = None
+    dimension: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class Asking:
         """Cache key → call, of every call that a verdict needs."""
         content = material.content()
         return {
-            cache_key(self.config, self.ask, content, order, sample, part): (order, sample, part)
+            cache_key(self.config, self.ask, content, order, sample, part): Call(order, sample, part)
             for order in orders_for(self.config, content)
             for sample in range(1 if self.config.shape == "follow-up" else self.config.samples)
             for part in parts_of(self.config, material)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Protocol
 
 from django.db.models import Q, Sum
 from django.utils import timezone
@@ -25,7 +26,7 @@ from routing.judge.outcome import Abstention, ParsedVerdict, Position
 from routing.judge.said import Said
 
 from ..models import MOST_RAW, CallState, Judge, JudgeCall
-from .asking import Asking
+from .asking import Call
 from .judges import micros
 
 UNREACHED = frozenset({"timeout", "connection", "status", "redirect", "refused_address", "circuit_open", "cancelled"})
@@ -57,7 +58,18 @@ def lock(judge: Judge, task: Task) -> None:
     budget.lock(task)
 
 
-def reserve_calls(asking: Asking, task: Task, question: Question, job: Job) -> bool:
+class Asks(Protocol):
+    """What is put to a judge about an instance: for a verdict, or for tags."""
+
+    @property
+    def judge(self) -> Judge: ...
+    @property
+    def config(self) -> JudgeConfig: ...
+    def wanted(self, material: Material) -> dict[str, Call]: ...
+    def worst_case_micros(self, material: Material) -> int: ...
+
+
+def reserve_calls(asking: Asks, task: Task, question: Question, job: Job) -> bool:
     """Write the calls that are missing, with their money reserved. False when another job has one in flight.
 
     Call it in a transaction after :func:`lock`. Raises BudgetExhausted; then nothing was written.
@@ -81,13 +93,14 @@ def reserve_calls(asking: Asking, task: Task, question: Question, job: Job) -> b
             instance=question.instance,
             job=job,
             fence=job.fence,
-            order=order,
-            sample=sample,
-            part=part,
+            order=call.order,
+            sample=call.sample,
+            part=call.part,
+            dimension=call.dimension,
             cache_key=key,
             reserved_micros=each,
         )
-        for key, (order, sample, part) in missing.items()
+        for key, call in missing.items()
     ]
     return True
 

@@ -4,40 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from feedback.content import text_of
-from feedback.models import Annotation, Annotator, Instance, Source, Task
+from feedback.models import Annotation, Annotator, Source, Task
 from feedback.questions import PreferenceQuestion, strength
-from routing.features.table import FeatureSet, describe_pairs
-from routing.features.texts import PairText
 from routing.judge.verdict import debias
 from routing.ppm.preparation import Evidence, evidence_from_table
 from routing.ppm.quality import Votes
 
 from ..models import Judge, Verdict
+from .describing import Described, Tell, described
 
 SLIGHT, CLEAR = 0.7, 0.95
 LEAST_SECTION = 10
-
-
-@dataclass(frozen=True)
-class Described:
-    """A task's two-completion instances: texts' features, a prompt category where the import gave one, and numbers for
-    each one's prompt and completions [N], so that equal ones are known as such."""
-
-    ids: tuple[int, ...]
-    public_ids: tuple[str, ...]
-    features: FeatureSet
-    categories: tuple[str, ...]
-    group: NDArray[np.int64]
-    a: NDArray[np.int64]
-    b: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -66,12 +48,20 @@ class Said:
     consistent: bool
 
 
-def load_evidence(task: Task, judge: Annotator | None, pilot: Sequence[str] | None = None) -> TaskEvidence:
-    """Everything that routing may know. With ``pilot`` (public ids) people's labels elsewhere are left out.
+def load_evidence(
+    task: Task,
+    judge: Annotator | None,
+    pilot: Sequence[str] | None = None,
+    *,
+    left_out: Sequence[str] = (),
+    tell: Tell | None = None,
+) -> TaskEvidence:
+    """Everything that routing may know. With ``pilot`` (public ids) people's labels elsewhere are left out; tags and
+    metadata fields ``left_out`` are no features. ``tell`` hears of describing what is new.
 
     A judge that cannot be run (recorded in an imported set) counts as asked everywhere.
     """
-    pool = described(task)
+    pool = described(task, left_out, tell)
     place = {pk: row for row, pk in enumerate(pool.ids)}
     p_a, consistent, judged = _judge_columns(task, judge, place)
     wanted = None if pilot is None else set(pilot)
@@ -87,52 +77,6 @@ def load_evidence(task: Task, judge: Annotator | None, pilot: Sequence[str] | No
         sections=_sections(pool.categories),
     )
     return TaskEvidence(pool, evidence, said)
-
-
-def described(task: Task) -> Described:
-    """The two-completion instances of a task with their features."""
-    live = Instance.objects.filter(task=task, removed_at=None)
-    newest = live.order_by("-pk").values_list("pk", flat=True).first() or 0
-    return _described(task.public_id, live.count(), newest)
-
-
-@lru_cache(maxsize=4)
-def _described(task: UUID, count: int, newest: int) -> Described:
-    """Texts never change once imported, so their features are kept until the pool does."""
-    rows = Instance.objects.filter(task__public_id=task, removed_at=None).order_by("pk")
-    kept, pairs, ends = [], [], []
-    for instance in rows.iterator(chunk_size=1000):
-        pair = pair_text(instance)
-        if pair:
-            kept.append((instance.pk, str(instance.public_id), _category(instance.meta)))
-            pairs.append(pair)
-            ends.append(instance.prompt_hash)
-    ids, names, categories = zip(*kept, strict=True) if kept else ((), (), ())
-    completions = _numbers(
-        [(group, pair.a) for group, pair in zip(ends, pairs, strict=True)]
-        + [(group, pair.b) for group, pair in zip(ends, pairs, strict=True)]
-    )
-    return Described(
-        ids, names, describe_pairs(pairs), categories, _numbers(ends), completions[: len(ids)], completions[len(ids) :]
-    )
-
-
-def _numbers(keys: Sequence[object]) -> NDArray[np.int64]:
-    seen: dict[object, int] = {}
-    return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
-
-
-def pair_text(instance: Instance) -> PairText | None:
-    """The texts that features are made of; ``None`` unless there are two completions."""
-    texts = instance.completion_texts()
-    if len(texts) != 2:
-        return None
-    messages = [{"role": str(m["role"]), "content": text_of(m["content"])} for m in instance.prompt]
-    return PairText.from_messages(messages, texts[0], texts[1])
-
-
-def _category(meta: Mapping[str, Any]) -> str:
-    return str(meta.get("category", ""))[:80] if isinstance(meta, dict) else ""
 
 
 def _sections(categories: Sequence[str]) -> NDArray[np.int64] | None:

@@ -10,14 +10,25 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from feedback.exceptions import BudgetExhausted, Conflict, FeedbackError, InvalidInput, WrongState
-from feedback.models import Annotation, AuditEvent, Instance, Job, JobKind, RequestState, Source, Task, User
+from feedback.models import (
+    Annotation,
+    AnnotationRequest,
+    AuditEvent,
+    Instance,
+    Job,
+    JobKind,
+    RequestState,
+    Source,
+    Task,
+    User,
+)
 from feedback.services import budget, jobs
 from feedback.services.jobs import JobContext
 from routing.judge.asking import Material
@@ -154,6 +165,8 @@ class Judging:
     A member of a ``panel`` spends what the requests to the panel hold, and ends none of them.
     """
 
+    counted: ClassVar[tuple[str, ...]] = ("judged", "abstained", "unreached", "skipped", "to_people", "spent_micros")
+
     def __init__(
         self,
         context: JobContext,
@@ -164,16 +177,24 @@ class Judging:
         panel: Judge | None = None,
     ) -> None:
         self.context, self.task, self.judge, self.panel = context, task, judge, panel
-        self.asking = Asking.of(judge, task)
+        self.asking = self._asks()
         self.backend, self.secret = backend_for(judge), api_key_of(judge)
         self.waiting = deque(instance_ids)
         self.total = len(instance_ids)
         self.in_flight: dict[Future[CallResult], tuple[Question, JudgeCall]] = {}
-        self.tally = {"judged": 0, "abstained": 0, "unreached": 0, "skipped": 0, "to_people": 0, "spent_micros": 0}
+        self.tally = dict.fromkeys(self.counted, 0)
         self.stopped = ""
         self.unreached_in_a_row = 0
         self.last_error = ""
         self.pool = ThreadPoolExecutor(WORKERS, thread_name_prefix=f"judge-{context.job.pk}")
+
+    def _asks(self) -> Any:
+        """What is put to the judge about an instance."""
+        return Asking.of(self.judge, self.task)
+
+    def _requests(self, batch: Sequence[int]) -> dict[int, AnnotationRequest]:
+        """What plans asked of this judge, by instance: their money is spent first, and they end with the answer."""
+        return calls.open_request(self.panel or self.judge, batch)
 
     def work(self) -> dict[str, Any]:
         try:
@@ -205,7 +226,7 @@ class Judging:
         with transaction.atomic():
             self.context.hold()
             calls.lock(self.judge, self.task)
-            requests = calls.open_request(self.panel or self.judge, batch)
+            requests = self._requests(batch)
             for place, pk in enumerate(batch):
                 material = self.asking.material(instances[pk])
                 if material is None:
@@ -303,10 +324,13 @@ class Judging:
         done = self.total - len(self.waiting) - len({id(question) for question, _ in self.in_flight.values()})
         self.context.progress(done, self.total, self._words())
 
-    def _words(self) -> str:
+    def _told(self) -> str:
         words = [f"{self.tally['judged']:,} judged"]
         words += [f"{self.tally[name]:,} {name}" for name in ("abstained", "unreached", "skipped") if self.tally[name]]
-        sentence = f"{', '.join(words)}."
+        return f"{', '.join(words)}."
+
+    def _words(self) -> str:
+        sentence = self._told()
         if self.stopped:
             sentence += f" {self.stopped} {len(self.waiting):,} left; raise the cap and run again."
         return sentence

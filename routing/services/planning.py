@@ -26,7 +26,7 @@ from routing.ppm.regression import MODELS
 from routing.ppm.strategies import STRATEGIES, Strategy, strategy_named
 
 from ..models import Judge, PerformancePredictionModel, PlanState, RoutingDecision, RoutingPlan, Verdict
-from . import constraints, requests, rounds
+from . import constraints, requests, rounds, task_features
 from .deciding import ARMS, Worth, decisions_of, effects_of, gain_by_tag, worth_of
 from .evidence import TaskEvidence, load_evidence
 from .judging import estimate_micros
@@ -76,10 +76,12 @@ def make_plan(
     ``explore`` (percent drawn at random, 5 to 15), ``least_points`` (what a label must add to pay) and ``most_labels``
     (people for an instance whose label stays in doubt). Rules: ``floors`` (tags whose instances people label
     throughout), ``most_people`` (instances for people at most), ``guarantee`` (random rather than a prediction that is
-    not surely above it).
+    not surely above it). ``left_out``: tags and metadata fields that are no features of this plan; by default those
+    that the task leaves out.
     Raises InvalidInput.
     """
-    checked = _checked(task, strategy, budget_micros, judge, dict(params or {}))
+    params = {"left_out": task_features.features_of(task).left_out, **(params or {})}
+    checked = _checked(task, strategy, budget_micros, judge, params)
     if not -(2**63) <= seed < 2**63:
         raise InvalidInput(errors={"seed": "Must fit 64 bits."})
     if idempotency_key:
@@ -129,11 +131,12 @@ def _checked(
     if strategy == rounds.ROUNDS and "pilot" in params:
         errors["pilot"] = "A plan in rounds learns from every label."
     errors |= constraints.errors_in(params, in_rounds=strategy == rounds.ROUNDS)
-    known = {*LIMITS, "kind", "pilot", "floors", "guarantee"}
+    errors |= task_features.errors_in(params)
+    known = {*LIMITS, "kind", "pilot", "floors", "guarantee", "left_out"}
     errors |= dict.fromkeys(set(params) - known, "This cannot be set.")
     if errors:
         raise InvalidInput("The plan cannot be made like this.", errors=errors)
-    return params
+    return {name: value for name, value in params.items() if name != "left_out" or value}
 
 
 def run_plan(context: JobContext) -> dict[str, Any]:
@@ -161,9 +164,16 @@ def note_failure(job: Job, sentence: str) -> None:
 
 def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:
     context.progress(0, 4, "Reading instances and annotations")
-    known = load_evidence(plan.task, plan.judge, plan.params.get("pilot"))
+    known = load_evidence(
+        plan.task,
+        plan.judge,
+        plan.params.get("pilot"),
+        left_out=plan.params.get("left_out", []),
+        tell=lambda done, total: context.progress(0, 4, f"Describing instances: {done:,} of {total:,}"),
+    )
     if not known.ids:
         raise WrongState("This task has no instances with two completions.")
+    task_features.remember(plan.task, known.pool)
     context.progress(1, 4, "Learning from the pilot")
     price, most = plan.task.human_price_micros / MICROS, plan.params.get("most_people")
     human = Arm("people", "crowd", price, plan.params.get("labels", 1), most)
@@ -289,6 +299,7 @@ def _summary(
         "all_human_micros": math.ceil(round(budget_for_share(pool, 1.0, arms).money * MICROS, 3)),
         "notes": list(dict.fromkeys(notes)),
         "gain_by_tag": gain_by_tag(effects_of(pool, worth)),
+        "features": {"recipe": known.pool.recipe, "own": list(known.pool.own_counting)},
         "accuracy": _accuracy(pool, prepared),
     }
     return summary

@@ -39,10 +39,12 @@ class Handler(BaseHTTPRequestHandler):
     """Reads the request, then does what the endpoint's script says."""
 
     endpoint: JudgeEndpoint
+    body: dict[str, Any]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        self.endpoint.bodies.append(json.loads(body or b"{}"))
+        self.body = json.loads(body or b"{}")
+        self.endpoint.bodies.append(self.body)
         self.endpoint.paths.append(self.path)
         self.endpoint.headers.append(dict(self.headers.items()))
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from routing.features.columns import ColumnClashError, own_columns, with_columns
-from routing.features.table import FeatureTable, content_key, describe_pairs, fit_bins, tag_matrix, tag_names
-from routing.features.texts import PairText
+from routing.features.columns import ColumnClashError, own_columns, source_of, with_columns, without_sources
+from routing.features.table import FeatureTable, describe_pairs, fit_bins, tag_matrix, tag_names
+from routing.features.texts import PairText, content_key
 from routing.features.wording import words_of
 
 SIZE = 60
@@ -77,9 +79,28 @@ def test_a_name_that_is_taken_and_rows_that_do_not_fit_are_refused() -> None:
         own_columns([[]], [])
 
 
-def test_a_key_follows_the_texts_their_order_and_the_recipe() -> None:
-    one, other = PairText("p", "a", "b"), PairText("q", "a", "b")
-    assert content_key([one, other]) == content_key([PairText("p", "a", "b"), other])
-    keys = {content_key(pairs, dim) for pairs in ([one], [other], [one, other], [other, one]) for dim in (64, 256)}
-    assert len(keys) == 8
-    assert content_key([PairText("ab", "c", "d")]) != content_key([PairText("a", "bc", "d")])
+def test_a_key_follows_the_texts_and_nothing_else() -> None:
+    one = PairText("p", "a", "b")
+    assert content_key(one) == content_key(PairText("p", "a", "b"))
+    others = [PairText("q", "a", "b"), PairText("p", "b", "a"), PairText("p", "a", "b", turns=2)]
+    assert len({content_key(pair) for pair in [one, *others]}) == 4
+    assert content_key(PairText("ab", "c", "d")) != content_key(PairText("a", "bc", "d"))
+
+
+def test_what_is_left_out_is_named_by_tag_or_field() -> None:
+    meta: list[dict[str, object]] = [{"category": "law" if n % 2 else "art", "k=v": n % 3} for n in range(SIZE)]
+    own = own_columns([["hard=1"] if n % 3 == 0 else [] for n in range(SIZE)], meta)
+    assert {source_of(name) for name in own.names} == {"tag:hard=1", "meta:category", "meta:k"}
+    kept = without_sources(own, ["meta:category", "tag:hard=1", "tag:unknown"])
+    assert {source_of(name) for name in kept.names} == {"meta:k"}
+    assert kept.values.shape == (SIZE, 3)
+
+
+def test_as_many_tags_as_instances_take_no_more_memory_than_they_are_words() -> None:
+    size = 100_000
+    tracemalloc.start()
+    table = own_columns([[f"only-{n}"] for n in range(size)], [{f"field-{n}": n} for n in range(size)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert table.names == ()
+    assert peak < 300 * 2**20

@@ -10,6 +10,7 @@ from routing.judge.asking import Ask, Material, View
 from routing.judge.config import JudgeConfig, Order
 from routing.judge.outcome import AbstentionReason, TokenLogprob
 from routing.judge.prompts import JudgePrompt
+from routing.judge.tagging import Dimension
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Usage:
 class JudgeRequest:
     """One call. A real endpoint sees only `prompt`; what is simulated or local may look at all of it.
 
-    `instance_key` and `sample` seed a simulated judge.
+    `instance_key` and `sample` seed a simulated judge. With a `dimension` the prompt is to be tagged, not judged.
     """
 
     config: JudgeConfig
@@ -35,6 +36,7 @@ class JudgeRequest:
     order: Order
     instance_key: str
     sample: int = 0
+    dimension: Dimension | None = None
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,14 @@ from routing.judge.backends import JudgeRequest, Reply, Usage
 from routing.judge.config import PAIR_SHAPES, PromptShape
 from routing.judge.prompts import principles_for, render_messages
 from routing.judge.schemas import label_of
+from routing.judge.tagging import MOST_OPTIONS, Dimension
 
 WORD = re.compile(r"[^\W_]+")
 STRUCTURE = re.compile(r"^(?:\s*[-*•]|\s*\d+[.)]|#+ |```)", re.MULTILINE)
 REFUSAL = re.compile(r"\b(?:I(?:'m| am) (?:sorry|unable)|I (?:cannot|can't|won't)|as an AI)\b", re.IGNORECASE)
 TIE_MARGIN = 0.1
 CLEAR_MARGIN = 1.0
+FEW_OPTIONS, WORDS_PER_OPTION = 8, 20
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class SimulatedBackend:
         usage = _usage(request)
         if rng.random() < config.noise.abstain:
             return Reply("I am sorry, I cannot compare these.", usage, refused=True)
+        if request.dimension is not None:
+            return Reply(json.dumps(_tagged(request.dimension, render_messages(request.material.prompt))), usage)
         flipped = rng.random() < config.noise.flip
         if config.shape in PAIR_SHAPES:
             margin = self._margin(who, request) * (-1.0 if flipped else 1.0) + 0.3 * rng.gauss(0.0, 1.0)
@@ -214,6 +218,17 @@ def _marks(text: str, score: float, question: SpanQuestion) -> list[dict[str, An
     mark |= {"subtype": ""} if any(one.subtypes for one in question.types) else {}
     mark |= {"severity": next(iter(question.severities))} if question.severities else {}
     return [mark | {"comment": "Simulated."}]
+
+
+def _tagged(dimension: Dimension, prompt: str) -> dict[str, Any]:
+    """Options that the prompt names in words; else, of few options, the further down the more words it has."""
+    words = [word.lower() for word in WORD.findall(prompt)]
+    options = list(dimension.options)
+    said = [one for one in options if set(one.split()) <= set(words)][:MOST_OPTIONS]
+    place = len(options) - 1 if len(options) > FEW_OPTIONS else min(len(words) // WORDS_PER_OPTION, len(options) - 1)
+    found = said or [options[place]]
+    found = ["none"] if "none" in found else found
+    return {"options": found} if dimension.multiple else {"option": found[0]}
 
 
 def _choice(scores: Sequence[float], who: Persona, request: JudgeRequest, rng: Random) -> dict[str, Any]:
