@@ -59,6 +59,7 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 HTTPS = env.bool("HTTPS", not EMBEDDED)
 REDIS_URL = env.str("REDIS_URL", "")
 MODELS_DIR = Path(env.str("MODELS_DIR", str(VAR_DIR / "models")))
+SENTENCE_ENCODER = env.str("SENTENCE_ENCODER", "")
 FILES_DIR = Path(env.str("FILES_DIR", str(VAR_DIR / "files")))
 EGRESS_ALLOW: list[str] = env.list("EGRESS_ALLOW", [])
 """host:port pairs on internal addresses that judges and webhooks may reach; everything public is reachable."""

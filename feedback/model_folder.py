@@ -11,6 +11,9 @@ ARCHITECTURES = frozenset(
     {"llama", "qwen2", "qwen3", "mistral", "gemma", "gemma3_text", "gpt2", "gpt_neox", "opt", "olmo2", "smollm3"}
 )
 
+# sentence encoders, whose embeddings are features of routing
+ENCODERS = frozenset({"bert", "roberta", "xlm-roberta", "distilbert", "mpnet", "camembert", "electra", "albert"})
+
 _CODE_SUFFIXES = {
     ".bin",
     ".pt",
@@ -33,7 +36,7 @@ class UnsafeFolder(ValueError):
     """A folder that is no model, or none that is loaded. ``str(error)`` is one sentence for its owner."""
 
 
-def check_folder(folder: Path) -> dict[str, Any]:
+def check_folder(folder: Path, architectures: frozenset[str] = ARCHITECTURES) -> dict[str, Any]:
     """The folder's ``config.json``, if the folder is safe to load.
 
     Raises UnsafeFolder for a folder that is missing, holds files that could run code, asks for code of its own
@@ -53,8 +56,8 @@ def check_folder(folder: Path) -> dict[str, Any]:
         )
     config = read_json(folder / "config.json")
     architecture = config.get("model_type")
-    if architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
+    if architecture not in architectures:
+        known = ", ".join(sorted(architectures))
         raise UnsafeFolder(f"The architecture {architecture!r} is not supported; supported are {known}.")
     if config.get("quantization_config"):
         raise UnsafeFolder("This model is stored quantised and cannot be trained on; choose its unquantised form.")

@@ -246,7 +246,7 @@ class TaskFeatures(models.Model):
     """What plans know of a task's instances beside their texts: columns of tags and metadata, and which do not count.
 
     ``columns``: name and number of instances of each, as last described; ``tags``: the same of a language model's tags,
-    with how each counts (:class:`routing.features.tagged.TagReport`).
+    with how each counts (:class:`routing.features.tagged.TagReport`); ``why`` texts are embedded as they are.
     """
 
     task = models.OneToOneField(Task, on_delete=models.CASCADE, related_name="features")
@@ -254,6 +254,7 @@ class TaskFeatures(models.Model):
     columns = models.JSONField(default=list, blank=True)
     tags = models.JSONField(default=list, blank=True)
     recipe = models.CharField(max_length=120, blank=True)
+    why = models.CharField(max_length=600, blank=True)
     size = models.PositiveIntegerField(default=0)
     described_at = models.DateTimeField(null=True, blank=True)
     job = models.ForeignKey(Job, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")

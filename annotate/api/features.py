@@ -43,7 +43,8 @@ class TagSerializer(serializers.Serializer[Any]):
 
 class FeaturesSerializer(serializers.ModelSerializer[TaskFeatures]):
     """``columns`` are the team's own (``tag:…``, ``meta:field=value``), ``tags`` a language model's, as last described;
-    ``left_out`` names what does not count in new plans: ``tag:…``, ``meta:field``, ``tagged:dimension``."""
+    ``why`` texts are embedded as they are; ``left_out`` names what does not count in new plans: ``tag:…``,
+    ``meta:field``, ``tagged:dimension``."""
 
     task = public_id("task.public_id")
     columns = ColumnSerializer(many=True, read_only=True)
@@ -55,8 +56,8 @@ class FeaturesSerializer(serializers.ModelSerializer[TaskFeatures]):
 
     class Meta:
         model = TaskFeatures
-        fields = ("task", "recipe", "size", "described_at", "columns", "tags", "left_out", "job")
-        read_only_fields = ("recipe", "size", "described_at")
+        fields = ("task", "recipe", "why", "size", "described_at", "columns", "tags", "left_out", "job")
+        read_only_fields = ("recipe", "why", "size", "described_at")
 
 
 class TaggingBody(serializers.Serializer[Any]):

@@ -216,14 +216,15 @@ def _tag_bars(row: RoutingPlan) -> list[dict[str, Any]]:
 
 
 def _own_columns(row: RoutingPlan) -> str:
-    """Which columns counted beside those of the texts, in words; empty for plans of before they did."""
+    """Which columns counted beside those of the texts, and how those were embedded; empty for plans of before."""
     if "features" not in row.summary:
         return ""
     own, out = row.summary["features"]["own"], row.params.get("left_out", [])
     tagged = sum(name.startswith(TAGGED) for name in own)
     words = f"Beside the texts, {len(own) - tagged} columns of your own tags and metadata count"
     words += f", and {tagged} of a language model's tags" if tagged else ""
-    return f"{words}; left out: {', '.join(map(words_of, out))}." if out else f"{words}."
+    words = f"{words}; left out: {', '.join(map(words_of, out))}." if out else f"{words}."
+    return f"{words} {row.summary['features'].get('why', '')}"
 
 
 def _moves(row: RoutingPlan, before: RoutingPlan) -> list[dict[str, Any]]:

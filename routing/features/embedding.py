@@ -38,14 +38,20 @@ def hashed_embedding(texts: Sequence[str], dim: int = 256, seed: int = 0) -> NDA
         damped = np.sign(counts) * np.sqrt(np.abs(counts))
         norms = np.linalg.norm(damped, axis=1, keepdims=True)
         out[rows, :hashed] = damped / np.maximum(norms, 1e-12)
-        out[rows, hashed:] = [_format_values(text) for text in texts[rows]]
+    out[:, hashed:] = format_columns(texts)
     return out
 
 
+def format_columns(texts: Sequence[str]) -> NDArray[np.float32]:
+    """float32 [N, 8] of length and format, with which every embedding ends."""
+    values = np.array([_format_values(text) for text in texts], dtype=np.float32)
+    return values.reshape(len(texts), FORMAT_DIMS)
+
+
 def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cosine similarity per row of the hashed columns (the format columns are left out), clipped to 0…1."""
-    hashed = a.shape[1] - FORMAT_DIMS
-    products = np.einsum("nd,nd->n", a[:, :hashed], b[:, :hashed])
+    """Cosine similarity per row of embeddings (their format columns are left out), clipped to 0…1."""
+    worded = a.shape[1] - FORMAT_DIMS
+    products = np.einsum("nd,nd->n", a[:, :worded], b[:, :worded])
     return np.asarray(np.clip(products, 0.0, 1.0), dtype=np.float32)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routing.features.descriptive import FLAG_NAMES, SUBJECT_NAMES, flags_of, subjects_of
-from routing.features.embedding import cosine, hashed_embedding
+from routing.features.embedding import cosine, format_columns, hashed_embedding
 from routing.features.similarity import entities_of, length_adjusted, overlap, rouge_l
 from routing.features.texts import PairText, tokens_of
 
@@ -29,10 +30,24 @@ SIMILARITY_NAMES = (
 CONTINUOUS_NAMES = LENGTH_NAMES + SIMILARITY_NAMES
 SIGNED_NAME = "signed_length_gap"
 BIN_NAMES = ("low", "middle", "high")
+ENCODED_NAMES = ("bert_score", "length_adjusted_bert_score")
+"""What a sentence encoder adds; a table made without one does not have them."""
 PAIR_NAMES = (*CONTINUOUS_NAMES, SIGNED_NAME, *FLAG_NAMES, *SUBJECT_NAMES)
 FORMAT_VERSION = "features-1"
 """Raise it whenever the same texts get other values: what is kept under an older one is then described anew."""
 EMBEDDED, SEED = 256, 0
+
+
+class Encoder(Protocol):
+    """A sentence encoder (:class:`routing.features.encoder.SentenceEncoder`)."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of unit length [N, width]."""
+        ...
+
+    def bert_scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """BERTScore F1 [N]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What the pool looks like: the table, the hashed embeddings' difference φ(a) − φ(b) [N, d], and their recipe."""
+    """What the pool looks like: the table, the embeddings' difference φ(a) − φ(b) [N, d], and their recipe."""
 
     table: FeatureTable
     difference: NDArray[np.float32]
@@ -81,19 +96,60 @@ class TagBins:
         return hashlib.sha256(repr((FORMAT_VERSION, self.edges)).encode()).hexdigest()[:16]
 
 
-def recipe(dim: int = EMBEDDED, seed: int = SEED) -> str:
-    """The name of how texts are described, with its version: what was described under another name is not the same."""
-    return f"{FORMAT_VERSION}-hashed-{dim}-{seed}"
+def recipe(dim: int = EMBEDDED, seed: int = SEED, encoder: str = "") -> str:
+    """The name of how texts are described, with its version: what was described under another name is not the same.
+
+    `encoder` names a sentence encoder and its weights; without one, embeddings are hashed.
+    """
+    return f"{FORMAT_VERSION}-encoder-{encoder}" if encoder else f"{FORMAT_VERSION}-hashed-{dim}-{seed}"
 
 
-def describe_pairs(pairs: Sequence[PairText], dim: int = EMBEDDED, seed: int = SEED) -> FeatureSet:
-    """All features of a pool, computed once. Deterministic across processes; about 0.6 ms a pair."""
-    phi_a = hashed_embedding([pair.a for pair in pairs], dim, seed)
-    phi_b = hashed_embedding([pair.b for pair in pairs], dim, seed)
+def describe_pairs(
+    pairs: Sequence[PairText],
+    dim: int = EMBEDDED,
+    seed: int = SEED,
+    *,
+    encoder: Encoder | None = None,
+    encoder_name: str = "",
+) -> FeatureSet:
+    """All features of a pool, computed once. Deterministic across processes; about 0.6 ms a pair without an encoder.
+
+    With one, embeddings are its vectors followed by the eight columns of length and format, and BERTScore is a column,
+    also adjusted by lengths.
+    """
+    phi_a = embeddings_of([pair.a for pair in pairs], dim, seed, encoder)
+    phi_b = embeddings_of([pair.b for pair in pairs], dim, seed, encoder)
     similar = cosine(phi_a, phi_b)
     rows = [_values_of(pair, float(similar[index])) for index, pair in enumerate(pairs)]
     values = np.array(rows, dtype=np.float32).reshape(len(pairs), len(PAIR_NAMES))
-    return FeatureSet(FeatureTable(PAIR_NAMES, values), phi_a - phi_b, recipe(dim, seed))
+    table = FeatureTable(PAIR_NAMES, values)
+    if encoder is not None:
+        table = _with_bert_scores(table, encoder.bert_scores([(pair.a, pair.b) for pair in pairs]))
+    return FeatureSet(table, phi_a - phi_b, recipe(dim, seed, encoder_name))
+
+
+def embeddings_of(texts: Sequence[str], dim: int, seed: int, encoder: Encoder | None) -> NDArray[np.float32]:
+    """φ [N, d], by the encoder or hashed; the last eight columns are length and format either way."""
+    if encoder is None:
+        return hashed_embedding(texts, dim, seed)
+    return np.concatenate([encoder.embed(texts), format_columns(texts)], axis=1)
+
+
+def _with_bert_scores(table: FeatureTable, scores: NDArray[np.float32]) -> FeatureTable:
+    shorter, longer = table.column("shorter_length"), table.column("longer_length")
+    adjusted = [length_adjusted(*row) for row in zip(scores.tolist(), shorter.tolist(), longer.tolist(), strict=True)]
+    columns = np.column_stack([scores, np.array(adjusted, dtype=np.float32)]).astype(np.float32)
+    return FeatureTable((*table.names, *ENCODED_NAMES), np.concatenate([table.values, columns], axis=1))
+
+
+def continuous(names: Sequence[str]) -> tuple[str, ...]:
+    """Which of a table's columns are binned: lengths and similarities, in a fixed order."""
+    return tuple(name for name in (*CONTINUOUS_NAMES, *ENCODED_NAMES) if name in names)
+
+
+def yes_or_no(names: Sequence[str]) -> tuple[str, ...]:
+    """Which of a table's columns are 0 or 1, in its order."""
+    return tuple(name for name in names if name not in (*CONTINUOUS_NAMES, *ENCODED_NAMES, SIGNED_NAME))
 
 
 def _values_of(pair: PairText, similar: float) -> list[float]:
@@ -121,7 +177,7 @@ def fit_bins(pool: FeatureTable) -> TagBins:
     1/3 and 2/3 of their range on the pool. Equal edges collapse, so that a constant feature has one bin, not dead ones.
     """
     edges: list[tuple[str, tuple[float, ...]]] = []
-    for name in CONTINUOUS_NAMES:
+    for name in continuous(pool.names):
         values = pool.column(name).astype(np.float64)
         if values.size == 0:
             edges.append((name, ()))
@@ -143,7 +199,7 @@ def _without_empty_bins(values: NDArray[np.float64], marks: NDArray[np.float64])
 def tag_names(bins: TagBins, names: Sequence[str]) -> tuple[str, ...]:
     """Names of the tag columns: one per bin of each continuous feature, then every flag and subject of the table."""
     binned = [f"{name}={label}" for name, marks in bins.edges for label in _labels(len(marks) + 1)]
-    return (*binned, *(name for name in names if name not in CONTINUOUS_NAMES and name != SIGNED_NAME))
+    return (*binned, *yes_or_no(names))
 
 
 def _labels(count: int) -> tuple[str, ...]:
@@ -156,6 +212,5 @@ def tag_matrix(table: FeatureTable, bins: TagBins) -> NDArray[np.uint8]:
     for name, marks in bins.edges:
         place = np.searchsorted(np.array(marks), table.column(name).astype(np.float64), side="right")
         columns += [(place == number).astype(np.uint8) for number in range(len(marks) + 1)]
-    rest = [name for name in table.names if name not in CONTINUOUS_NAMES and name != SIGNED_NAME]
-    columns += [(table.column(name) > 0.5).astype(np.uint8) for name in rest]
+    columns += [(table.column(name) > 0.5).astype(np.uint8) for name in yes_or_no(table.names)]
     return np.column_stack(columns) if columns else np.zeros((len(table.values), 0), dtype=np.uint8)

@@ -33,6 +33,16 @@ LEVELS: Mapping[str, Mapping[str, str]] = {
         "middle": "somewhat alike in words and length",
         "high": "alike in words and length",
     },
+    "bert_score": {
+        "low": "completions that mean different things",
+        "middle": "completions that mean somewhat the same",
+        "high": "completions that mean much the same",
+    },
+    "length_adjusted_bert_score": {
+        "low": "unlike in meaning or length",
+        "middle": "somewhat alike in meaning and length",
+        "high": "alike in meaning and length",
+    },
     "length_adjusted_rouge_l": {
         "low": "little shared wording for their lengths",
         "middle": "some shared wording for their lengths",

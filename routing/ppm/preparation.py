@@ -9,15 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routing.features.table import (
-    CONTINUOUS_NAMES,
     LENGTH_NAMES,
     SIGNED_NAME,
     FeatureSet,
     FeatureTable,
     TagBins,
+    continuous,
     fit_bins,
     tag_matrix,
     tag_names,
+    yes_or_no,
 )
 from routing.ppm.adaptive import UNCHANGED, Learner
 from routing.ppm.mixes import draw_budgets, draw_mixes
@@ -146,11 +147,10 @@ def judge_features(
     own = np.ones(size) if self_consistency is None else np.where(np.isnan(self_consistency), 1.0, self_consistency)
     towards = side_of(judge_p) * table.column(SIGNED_NAME).astype(np.float64)
     columns = [own, towards, np.abs(towards)]
-    for name in CONTINUOUS_NAMES:
+    for name in continuous(table.names):
         values = table.column(name).astype(np.float64)
         columns.append(np.log1p(values) if name in LENGTH_NAMES else values)
-    rest = [name for name in table.names if name not in CONTINUOUS_NAMES and name != SIGNED_NAME]
-    columns += [table.column(name).astype(np.float64) for name in rest]
+    columns += [table.column(name).astype(np.float64) for name in yes_or_no(table.names)]
     return np.column_stack([verdict_features(judge_p, order_consistent, difference), *columns])
 
 

@@ -17,23 +17,23 @@ from numpy.typing import NDArray
 from feedback.content import text_of
 from feedback.models import Instance, Task
 from routing.features.columns import own_columns, with_columns, without_sources
-from routing.features.embedding import hashed_embedding
 from routing.features.table import (
     EMBEDDED,
     FORMAT_VERSION,
-    PAIR_NAMES,
     SEED,
+    Encoder,
     FeatureSet,
     FeatureTable,
     describe_pairs,
-    recipe,
+    embeddings_of,
 )
 from routing.features.tagged import Options, TagReport, Tags, joined, tag_columns
 from routing.features.texts import PairText, content_key
 from routing.judge.tagging import DIMENSIONS
 
 from ..models import PairDescription
-from . import tagging
+from . import encoders, tagging
+from .encoders import Way
 
 AT_ONCE = 500
 READ_AT_ONCE = 2000
@@ -63,12 +63,21 @@ class Described:
     b: Integers
     own: FeatureTable
     tagged: tuple[TagReport, ...]
-    recipe: str
+    way: Way
+
+    @property
+    def recipe(self) -> str:
+        return self.way.recipe
+
+    @property
+    def why(self) -> str:
+        """Why texts are embedded as they are, in a sentence."""
+        return self.way.why
 
     @property
     def own_counting(self) -> tuple[str, ...]:
         """The names of the columns that count beside those of the texts."""
-        return self.features.table.names[len(PAIR_NAMES) :]
+        return self.features.table.names[len(self.way.names) :]
 
 
 @dataclass(frozen=True)
@@ -89,13 +98,13 @@ def described(task: Task, left_out: Iterable[str] = (), tell: Tell | None = None
 
     ``left_out`` names tags and metadata fields (:func:`routing.features.columns.source_of`) that do not count.
     """
-    describe_missing(task, tell)
-    facts, values, difference = _read(task)
+    way = described_by(task, tell)
+    facts, values, difference = _read(task, way)
     own = own_columns([tags_of(one.meta) for one in facts], [fields_of(one.meta, one.marks) for one in facts])
     group = _numbers([one.prompt for one in facts])
-    tables, reports = _tagged(task, facts, group)
+    tables, reports = _tagged(task, way, facts, group)
     counting = without_sources(joined([own, *tables], len(facts)), left_out)
-    features = FeatureSet(FeatureTable(PAIR_NAMES, values), difference, recipe())
+    features = FeatureSet(FeatureTable(way.names, values), difference, way.recipe)
     completions = _numbers([(one.prompt, one.a) for one in facts] + [(one.prompt, one.b) for one in facts])
     return Described(
         ids=tuple(one.pk for one in facts),
@@ -107,11 +116,24 @@ def described(task: Task, left_out: Iterable[str] = (), tell: Tell | None = None
         b=completions[len(facts) :],
         own=own,
         tagged=tuple(reports),
-        recipe=recipe(),
+        way=way,
     )
 
 
-def _tagged(task: Task, facts: Sequence[_Fact], group: Integers) -> tuple[list[FeatureTable], list[TagReport]]:
+def described_by(task: Task, tell: Tell | None = None) -> Way:
+    """Describe what is missing, and say how: by the installed encoder, or hashed where that cannot be used here."""
+    way = encoders.way()
+    try:
+        describe_missing(task, way, tell)
+    except encoders.NoEncoder as error:
+        way = encoders.hashed(str(error))
+        describe_missing(task, way, tell)
+    return way
+
+
+def _tagged(
+    task: Task, way: Way, facts: Sequence[_Fact], group: Integers
+) -> tuple[list[FeatureTable], list[TagReport]]:
     """A language model's tags as columns, dimension by dimension; embeddings are read where some have to be learned."""
     tables: list[FeatureTable] = []
     reports: list[TagReport] = []
@@ -120,7 +142,7 @@ def _tagged(task: Task, facts: Sequence[_Fact], group: Integers) -> tuple[list[F
         said = [by_instance.get(one.pk, NOT_ASKED) for one in facts]
         given: list[Tags] = [None if one is NOT_ASKED else one or () for one in said]
         if prompts is None and len(by_instance) < len(facts):
-            prompts = _prompts(task, len(facts))
+            prompts = _prompts(task, way, len(facts))
         dimension = DIMENSIONS[name]
         options = Options(name, tuple(dimension.options), dimension.multiple)
         table, told = tag_columns(options, given, group, prompts)
@@ -129,11 +151,11 @@ def _tagged(task: Task, facts: Sequence[_Fact], group: Integers) -> tuple[list[F
     return tables, reports
 
 
-def _prompts(task: Task, size: int) -> Singles | None:
+def _prompts(task: Task, way: Way, size: int) -> Singles | None:
     """The embeddings of the pool's prompts [N, d] in its order; ``None`` if the pool changed in between."""
-    rows = _kept(task).order_by("instance_id").values_list("prompt", flat=True)
+    rows = _kept(task, way).order_by("instance_id").values_list("prompt", flat=True)
     read = [bytes(row) for row in rows.iterator(chunk_size=READ_AT_ONCE) if row is not None]
-    return _matrix(read, EMBEDDED) if len(read) == size else None
+    return _matrix(read, way.width) if len(read) == size else None
 
 
 def tags_of(meta: Mapping[str, Any]) -> list[str]:
@@ -150,18 +172,20 @@ def fields_of(meta: Mapping[str, Any], marks: Mapping[str, str]) -> dict[str, ob
     return named | {name: value for name, value in marks.items() if value}
 
 
-def describe_missing(task: Task, tell: Tell | None = None) -> int:
-    """Describe the instances that are not described by today's recipe; what an older version left is thrown away.
+def describe_missing(task: Task, way: Way, tell: Tell | None = None) -> int:
+    """Describe the instances that are not described by this recipe; what an older version left is thrown away.
 
-    Each batch stands when it is written: a job that is taken up again goes on where it was. Returns how many.
+    Each batch stands when it is written: a job that is taken up again goes on where it was. Returns how many. Raises
+    NoEncoder before anything is written where it takes an encoder that this worker cannot use.
     """
-    known = PairDescription.objects.filter(instance=OuterRef("pk"), recipe=recipe())
+    known = PairDescription.objects.filter(instance=OuterRef("pk"), recipe=way.recipe)
     missing = Instance.objects.filter(~Exists(known), task=task, removed_at=None).order_by("pk")
     total, done, last = missing.count(), 0, 0
+    encoder = encoders.encoder_of(way) if total else None
     if tell and total:
         tell(0, total)
     while done < total and (batch := list(missing.filter(pk__gt=last)[:AT_ONCE])):
-        PairDescription.objects.bulk_create(_rows_of(batch), ignore_conflicts=True)
+        PairDescription.objects.bulk_create(_rows_of(batch, way, encoder), ignore_conflicts=True)
         done, last = done + len(batch), batch[-1].pk
         if tell:
             tell(done, total)
@@ -171,21 +195,21 @@ def describe_missing(task: Task, tell: Tell | None = None) -> int:
     return done
 
 
-def _rows_of(batch: Sequence[Instance]) -> list[PairDescription]:
+def _rows_of(batch: Sequence[Instance], way: Way, encoder: Encoder | None) -> list[PairDescription]:
     """A row for each instance; one without two completions has no values, so that it is not looked at again."""
     pairs = {instance.pk: pair for instance in batch if (pair := pair_text(instance))}
     keys = {pk: content_key(pair) for pk, pair in pairs.items()}
-    rows = _made_before(set(keys.values()))
+    rows = _made_before(set(keys.values()), way)
     fresh = {keys[pk]: pair for pk, pair in pairs.items() if keys[pk] not in rows}
-    rows |= dict(zip(fresh, _described_rows(list(fresh.values())), strict=True))
-    return [_row(instance, keys.get(instance.pk, ""), rows) for instance in batch]
+    rows |= dict(zip(fresh, _described_rows(list(fresh.values()), encoder), strict=True))
+    return [_row(instance, way, keys.get(instance.pk, ""), rows) for instance in batch]
 
 
-def _row(instance: Instance, key: str, rows: Mapping[str, PairDescription]) -> PairDescription:
+def _row(instance: Instance, way: Way, key: str, rows: Mapping[str, PairDescription]) -> PairDescription:
     like = rows.get(key, PairDescription())
     return PairDescription(
         instance=instance,
-        recipe=recipe(),
+        recipe=way.recipe,
         content_key=key,
         completion_a=like.completion_a,
         completion_b=like.completion_b,
@@ -195,15 +219,15 @@ def _row(instance: Instance, key: str, rows: Mapping[str, PairDescription]) -> P
     )
 
 
-def _made_before(keys: set[str]) -> dict[str, PairDescription]:
+def _made_before(keys: set[str], way: Way) -> dict[str, PairDescription]:
     """Descriptions of the same texts, whichever task they were made for."""
-    same = PairDescription.objects.filter(recipe=recipe(), content_key__in=keys)
+    same = PairDescription.objects.filter(recipe=way.recipe, content_key__in=keys)
     return {row.content_key: row for row in same.order_by("pk")}
 
 
-def _described_rows(pairs: Sequence[PairText]) -> list[PairDescription]:
-    features = describe_pairs(pairs)
-    prompts = hashed_embedding([pair.prompt for pair in pairs], EMBEDDED, SEED)
+def _described_rows(pairs: Sequence[PairText], encoder: Encoder | None) -> list[PairDescription]:
+    features = describe_pairs(pairs, encoder=encoder)
+    prompts = embeddings_of([pair.prompt for pair in pairs], EMBEDDED, SEED, encoder)
     return [
         PairDescription(
             completion_a=_text_key(pair.a),
@@ -231,32 +255,32 @@ def pair_text(instance: Instance) -> PairText | None:
     return PairText.from_messages(messages, texts[0], texts[1])
 
 
-def _read(task: Task) -> tuple[list[_Fact], Singles, Singles]:
+def _read(task: Task, way: Way) -> tuple[list[_Fact], Singles, Singles]:
     """The pool's rows in the order of import: facts [N], values [N, F] and differences [N, d]."""
     columns = (
         *("instance_id", "instance__public_id", "instance__prompt_hash", "instance__meta", "instance__lang"),
         *("instance__skill", "completion_a", "completion_b", "values", "difference"),
     )
     facts: list[_Fact] = []
-    values, differences = [np.zeros((0, len(PAIR_NAMES)), np.float32)], [np.zeros((0, EMBEDDED), np.float32)]
+    values, differences = [np.zeros((0, len(way.names)), np.float32)], [np.zeros((0, way.width), np.float32)]
     batch: list[Any] = []
-    for row in _kept(task).order_by("instance_id").values_list(*columns).iterator(chunk_size=READ_AT_ONCE):
+    for row in _kept(task, way).order_by("instance_id").values_list(*columns).iterator(chunk_size=READ_AT_ONCE):
         pk, public_id, prompt, meta, lang, skill, a, b, *_ = row
         marks = {"language": lang, "skill": skill}
         facts.append(_Fact(pk, str(public_id), prompt, meta if isinstance(meta, dict) else {}, marks, a, b))
         batch.append(row[-2:])
         if len(batch) == READ_AT_ONCE:
-            values.append(_matrix([one for one, _ in batch], len(PAIR_NAMES)))
-            differences.append(_matrix([one for _, one in batch], EMBEDDED))
+            values.append(_matrix([one for one, _ in batch], len(way.names)))
+            differences.append(_matrix([one for _, one in batch], way.width))
             batch = []
-    values.append(_matrix([one for one, _ in batch], len(PAIR_NAMES)))
-    differences.append(_matrix([one for _, one in batch], EMBEDDED))
+    values.append(_matrix([one for one, _ in batch], len(way.names)))
+    differences.append(_matrix([one for _, one in batch], way.width))
     return facts, np.concatenate(values), np.concatenate(differences)
 
 
-def _kept(task: Task) -> QuerySet[PairDescription]:
+def _kept(task: Task, way: Way) -> QuerySet[PairDescription]:
     return PairDescription.objects.filter(
-        instance__task=task, instance__removed_at=None, recipe=recipe(), values__isnull=False
+        instance__task=task, instance__removed_at=None, recipe=way.recipe, values__isnull=False
     )
 
 

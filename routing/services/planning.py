@@ -299,7 +299,7 @@ def _summary(
         "all_human_micros": math.ceil(round(budget_for_share(pool, 1.0, arms).money * MICROS, 3)),
         "notes": list(dict.fromkeys(notes)),
         "gain_by_tag": gain_by_tag(effects_of(pool, worth)),
-        "features": {"recipe": known.pool.recipe, "own": list(known.pool.own_counting)},
+        "features": {"recipe": known.pool.recipe, "why": known.pool.why, "own": list(known.pool.own_counting)},
         "accuracy": _accuracy(pool, prepared),
     }
     return summary

@@ -110,6 +110,7 @@ def remember(task: Task, found: Described) -> None:
             "columns": [{"name": name, "count": count} for name, count in counts.most_common()],
             "tags": [asdict(one) for one in found.tagged],
             "recipe": found.recipe,
+            "why": found.why[:600],
             "size": len(found.ids),
             "described_at": timezone.now(),
         },

@@ -18,7 +18,7 @@ from routing.features import table
 from routing.features.table import FORMAT_VERSION, describe_pairs
 from routing.features.texts import PairText
 from routing.models import PairDescription, RoutingPlan, TaskFeatures
-from routing.services import describing, task_features
+from routing.services import describing, encoders, task_features
 from routing.services.describing import described, pair_text
 from tests.routing.planning_cast import World, make_world, planned
 
@@ -35,9 +35,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pairs each call of the describer was given, as it runs."""
     seen: list[int] = []
 
-    def counting(pairs: Any) -> Any:
+    def counting(pairs: Any, **how: Any) -> Any:
         seen.append(len(pairs))
-        return describe_pairs(pairs)
+        return describe_pairs(pairs, **how)
 
     monkeypatch.setattr(describing, "describe_pairs", counting)
     return seen
@@ -126,8 +126,8 @@ def test_instances_without_a_pair_are_looked_at_once(world: World, counted: list
     Instance.objects.create(
         task=world.cast.task, external_id="three", prompt=one.prompt, completions=several, prompt_hash="0"
     )
-    assert describing.describe_missing(world.cast.task) == len(world.instances) + 1
-    assert describing.describe_missing(world.cast.task) == 0
+    assert describing.describe_missing(world.cast.task, encoders.way()) == len(world.instances) + 1
+    assert describing.describe_missing(world.cast.task, encoders.way()) == 0
     assert len(described(world.cast.task).ids) == len(world.instances)
 
 

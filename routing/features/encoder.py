@@ -1,0 +1,147 @@
+"""A local folder's sentence encoder: embeddings by its own pooling, and BERTScore. Needs torch.
+
+Import this module in a worker only. Safetensors and JSON alone are read (:mod:`feedback.model_folder`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a folder's content never names a download
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from feedback.model_folder import ENCODERS, UnsafeFolder, check_folder, read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+MOST_TOKENS = 512
+TOKENS_PER_BATCH = 8192
+
+
+class SentenceEncoder:
+    """The encoder in ``folder``, on a GPU where there is one.
+
+    Raises UnsafeFolder when the folder is refused, or holds no encoder that can be loaded.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        raw = check_folder(folder, ENCODERS)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model, self._tokenizer = _loaded(folder, self._device)
+        positions = raw.get("max_position_embeddings")
+        # roberta and its kin count positions from the padding token's id on
+        room = int(positions) - 2 if positions else MOST_TOKENS
+        self._most = min(MOST_TOKENS, room, _own_limit(folder))
+        self._first_alone = _pools_first(folder)
+        self.width = int(raw.get("hidden_size") or raw["dim"])
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 [N, width]: the mean of a text's tokens (or its first, where the folder pools so), of unit length. A
+        text without tokens is all zeros. Texts are read up to 512 tokens, or as far as the encoder does."""
+        out = np.zeros((len(texts), self.width), dtype=np.float32)
+        for rows, hidden, mask in self._batches(texts):
+            weights = mask.unsqueeze(-1).float()
+            pooled = hidden[:, 0] if self._first_alone else (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+            out[rows] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+        return out
+
+    def bert_scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """BERTScore F1 per pair [N] (Zhang et al. 2020, without idf and rescaling): each token is matched to the most
+        similar one of the other text by cosine of last hidden states; markers such as [CLS] do not count, and are no
+        match. 0 where a text has no token. Symmetric in its two texts."""
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        tokens = self._tokens(texts)
+        place = {text: n for n, text in enumerate(texts)}
+        return np.array([_greedy_f1(tokens[place[a]], tokens[place[b]]) for a, b in pairs], dtype=np.float32)
+
+    def _tokens(self, texts: Sequence[str]) -> list[Tensor]:
+        found: list[Tensor] = [torch.zeros(0, self.width)] * len(texts)
+        for rows, hidden, mask in self._batches(texts, plain=True):
+            unit = torch.nn.functional.normalize(hidden, dim=-1)
+            for n, row in enumerate(rows):
+                found[row] = unit[n][mask[n].bool()]
+        return found
+
+    def _batches(self, texts: Sequence[str], *, plain: bool = False) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """(rows, last hidden states [n, T, width], mask [n, T]) of texts of like lengths; ``plain`` masks the markers
+        that the tokenizer adds."""
+        encoded = [self._encoded(text) for text in texts]
+        order = sorted((n for n, one in enumerate(encoded) if one[0]), key=lambda n: len(encoded[n][0]))
+        start = 0
+        while start < len(order):
+            size = max(TOKENS_PER_BATCH // len(encoded[order[min(start + 64, len(order)) - 1]][0]), 1)
+            rows = order[start : start + min(size, 64)]
+            start += len(rows)
+            longest = len(encoded[rows[-1]][0])
+            ids = torch.full((len(rows), longest), self._padding, device=self._device)
+            mask, shown = torch.zeros_like(ids), torch.zeros_like(ids)
+            for n, row in enumerate(rows):
+                own, special = encoded[row]
+                ids[n, : len(own)] = torch.tensor(own, device=self._device)
+                mask[n, : len(own)] = 1
+                shown[n, : len(own)] = 1 - torch.tensor(special, device=self._device)
+            with torch.inference_mode():
+                hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+            yield rows, hidden, shown if plain else mask
+
+    def _encoded(self, text: str) -> tuple[list[int], list[int]]:
+        one = self._tokenizer(text, truncation=True, max_length=self._most, return_special_tokens_mask=True)
+        return list(one["input_ids"]), list(one["special_tokens_mask"])
+
+    @property
+    def _padding(self) -> int:
+        return int(self._tokenizer.pad_token_id or 0)
+
+
+def _greedy_f1(a: Tensor, b: Tensor) -> float:
+    if not len(a) or not len(b):
+        return 0.0
+    similar = a @ b.T
+    precision, recall = float(similar.max(dim=1).values.mean()), float(similar.max(dim=0).values.mean())
+    both = precision + recall
+    return max(2.0 * precision * recall / both, 0.0) if both > 0 else 0.0
+
+
+def _own_limit(folder: Path) -> int:
+    """How many tokens the folder says that it reads."""
+    path = folder / "sentence_bert_config.json"
+    said = read_json(path).get("max_seq_length") if path.is_file() else None
+    return said if isinstance(said, int) and said > 2 else MOST_TOKENS
+
+
+def _pools_first(folder: Path) -> bool:
+    """Whether the folder pools by the first token; else by the mean. Raises UnsafeFolder for another way."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return False
+    ways = [name for name, on in read_json(path).items() if name.startswith("pooling_mode_") and on is True]
+    if ways in (["pooling_mode_cls_token"], ["pooling_mode_mean_tokens"]):
+        return ways == ["pooling_mode_cls_token"]
+    raise UnsafeFolder(f"The encoder in {folder.name} pools by {', '.join(ways) or 'nothing'}; mean and cls are known.")
+
+
+def _loaded(folder: Path, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    from safetensors import SafetensorError
+    from transformers import AutoModel, PreTrainedTokenizerFast
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        # the generic class reads tokenizer.json alone: no tokenizer code is chosen by the folder
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+        model = AutoModel.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        )
+    except (ValueError, OSError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise UnsafeFolder(f"The encoder in {folder.name} cannot be loaded: {error}.") from error
+    loaded: Any = model
+    return loaded.to(device).eval(), tokenizer
