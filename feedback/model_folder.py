@@ -67,21 +67,26 @@ def check_folder(folder: Path, architectures: frozenset[str] = ARCHITECTURES) ->
 
 
 def _check_json(path: Path) -> None:
-    if path.name.endswith(("config.json", "tokenizer.json")) and _mentions(read_json(path), "auto_map"):
+    if path.name.endswith(("config.json", "tokenizer.json")) and _mentions(_json(path), "auto_map"):
         raise UnsafeFolder(f"{path.name} asks to run code of its own (auto_map): this is refused.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a model folder. Raises UnsafeFolder when there is none."""
+    value = _json(path)
+    if not isinstance(value, dict):
+        raise UnsafeFolder(f"{path.name} of the model folder is not a JSON object.")
+    return value
+
+
+def _json(path: Path) -> Any:
+    """Any JSON value: sentence encoders come with lists of what they were trained on, which nothing here reads."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UnsafeFolder(f"The model folder has no {path.name}.") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise UnsafeFolder(f"{path.name} of the model folder is not valid JSON.") from error
-    if not isinstance(value, dict):
-        raise UnsafeFolder(f"{path.name} of the model folder is not a JSON object.")
-    return value
 
 
 def _mentions(value: Any, key: str) -> bool:

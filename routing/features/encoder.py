@@ -44,8 +44,8 @@ class SentenceEncoder:
         self.width = int(raw.get("hidden_size") or raw["dim"])
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32 [N, width]: the mean of a text's tokens (or its first, where the folder pools so), of unit length. A
-        text without tokens is all zeros. Texts are read up to 512 tokens, or as far as the encoder does."""
+        """float32 [N, width]: the mean of a text's tokens, its markers with them (or the first alone, where the folder
+        pools so), of unit length. Texts are read up to 512 tokens, or as far as the encoder does."""
         out = np.zeros((len(texts), self.width), dtype=np.float32)
         for rows, hidden, mask in self._batches(texts):
             weights = mask.unsqueeze(-1).float()
@@ -55,8 +55,8 @@ class SentenceEncoder:
 
     def bert_scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """BERTScore F1 per pair [N] (Zhang et al. 2020, without idf and rescaling): each token is matched to the most
-        similar one of the other text by cosine of last hidden states; markers such as [CLS] do not count, and are no
-        match. 0 where a text has no token. Symmetric in its two texts."""
+        similar one of the other text by cosine of last hidden states; markers such as [CLS] are left out. 0 where a
+        text has no other token. Symmetric in its two texts."""
         texts = list(dict.fromkeys(text for pair in pairs for text in pair))
         tokens = self._tokens(texts)
         place = {text: n for n, text in enumerate(texts)}

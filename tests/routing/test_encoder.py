@@ -48,8 +48,9 @@ def by_hand(folder: Path, text: str) -> Any:
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder))
     one = tokenizer(text, truncation=True, max_length=62, return_special_tokens_mask=True, return_tensors="pt")
+    model: Any = BertModel.from_pretrained(str(folder))
     with torch.inference_mode():
-        hidden = BertModel.from_pretrained(str(folder)).eval()(one["input_ids"]).last_hidden_state[0]
+        hidden = model.eval()(one["input_ids"]).last_hidden_state[0]
     return hidden.numpy(), one["special_tokens_mask"][0].numpy().astype(bool)
 
 

@@ -47,3 +47,5 @@ def write_tiny_encoder(folder: Path, *, pooling: str = "mean_tokens", seed: int 
     (folder / "1_Pooling").mkdir()
     modes = {f"pooling_mode_{name}": name == pooling for name in ("cls_token", "mean_tokens", "max_tokens")}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
+    # as published encoders have it: a list of what they were trained on
+    (folder / "data_config.json").write_text(json.dumps([{"name": "pairs.jsonl.gz", "lines": 3}]))
