@@ -399,6 +399,8 @@ class DecisionQuerySet(models.QuerySet["RoutingDecision"]):
 class RoutingDecision(models.Model):
     """Who should label one instance, and why. ``propensity`` is the probability with which this arm was drawn.
 
+    ``arm_name`` is the one of the plan's own arms that was chosen, where it has several.
+
     A later round of the plan supersedes a decision; it is never changed. ``details``: ``p_a`` as believed then, and
     the ``tags`` that stand out, each with its effect on the score.
     """
@@ -406,6 +408,7 @@ class RoutingDecision(models.Model):
     plan = models.ForeignKey(RoutingPlan, on_delete=models.CASCADE, related_name="decisions")
     instance = models.ForeignKey(Instance, on_delete=models.CASCADE, related_name="decisions")
     arm = choice_field(Arm)
+    arm_name = models.CharField(max_length=40, blank=True, default="", db_default="")
     n_labels = models.PositiveSmallIntegerField(default=1)
     score = models.FloatField(default=0.0)
     lower = models.FloatField(null=True, blank=True)

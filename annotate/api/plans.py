@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from feedback.models import Annotator, Task
 from routing.models import Arm, Judge, PlanState, RoutingDecision, RoutingPlan, RoutingRound
 from routing.ppm.regression import MODELS
-from routing.services import applying, constraints, pilots, planning, progress, rounds, task_features
+from routing.services import applying, arms, constraints, pilots, planning, progress, rounds, task_features
 from routing.services.money import plan_money
 from routing.services.requests import LABELS
 
@@ -68,8 +68,24 @@ class PlanSerializer(serializers.ModelSerializer[RoutingPlan]):
 
 def whole(setting: str) -> serializers.IntegerField:
     """A setting of a plan within its limits."""
-    low, high = planning.LIMITS[setting]
-    return serializers.IntegerField(min_value=low, max_value=high, required=False)
+    return bounded(planning.LIMITS[setting])
+
+
+def bounded(limits: tuple[int, int], *, required: bool = False) -> serializers.IntegerField:
+    return serializers.IntegerField(min_value=limits[0], max_value=limits[1], required=required)
+
+
+class ArmBody(serializers.Serializer[Any]):
+    """People beside those of the task's price: ``labels`` of them for an instance, who have ``skill`` (experts must),
+    for ``capacity`` instances at most. ``accuracy``: how often one is right, in percent, before labels tell."""
+
+    name = serializers.CharField(max_length=arms.MOST_NAME)
+    kind = serializers.ChoiceField(choices=("crowd", "expert"))
+    skill = serializers.CharField(max_length=40, required=False)
+    price_micros = bounded(arms.LIMITS["price_micros"], required=True)
+    labels = bounded(arms.LIMITS["labels"])
+    capacity = bounded(arms.LIMITS["capacity"])
+    accuracy = bounded(arms.LIMITS["accuracy"])
 
 
 class PlanCreation(serializers.Serializer[Any]):
@@ -90,6 +106,7 @@ class PlanCreation(serializers.Serializer[Any]):
     )
     most_people = whole("most_people")
     guarantee = serializers.BooleanField(required=False)
+    arms = ArmBody(many=True, required=False)
     explore = whole("explore")
     least_points = whole("least_points")
     most_labels = whole("most_labels")
@@ -125,7 +142,7 @@ class DecisionSerializer(serializers.ModelSerializer[RoutingDecision]):
     class Meta:
         model = RoutingDecision
         fields = (
-            *("instance", "arm", "n_labels", "score", "lower", "upper", "propensity", "reason", "details"),
+            *("instance", "arm", "arm_name", "n_labels", "score", "lower", "upper", "propensity", "reason", "details"),
             *("round", "superseded_at"),
         )
         read_only_fields = fields

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 from django import forms
 from django.utils.html import format_html
 
 from feedback.models import Annotator, AnnotatorKind, Project
+from feedback.services.people import skills_of
 from routing.models import Judge
-from routing.services import pilots, planning
+from routing.services import arms, pilots, planning
 from routing.services.constraints import FLOORS
 from routing.services.requests import LABELS
 from routing.services.rounds import LIMITS, ROUNDS
 
-from .fields import MoneyField
+from .fields import MoneyField, TextField
 
 MOST_SEED = 2**31 - 1
+ARM_ROWS = 2
 STRATEGY_NAMES = {
     ROUNDS: "In rounds",
     "all_human": "All people",
@@ -52,8 +55,11 @@ def strategy_words(name: str) -> str:
 
 def whole(setting: str, **kwargs: Any) -> forms.IntegerField:
     """A setting of a plan within its limits."""
-    low, high = planning.LIMITS[setting]
-    return forms.IntegerField(min_value=low, max_value=high, **kwargs)
+    return bounded(planning.LIMITS[setting], **kwargs)
+
+
+def bounded(limits: tuple[int, int], **kwargs: Any) -> forms.IntegerField:
+    return forms.IntegerField(min_value=limits[0], max_value=limits[1], **kwargs)
 
 
 class PlanForm(forms.Form):
@@ -153,6 +159,53 @@ class PlanForm(forms.Form):
             | rules
             | (given if data["strategy"] == ROUNDS else {}),
         }
+
+
+class ArmForm(forms.Form):
+    """One more arm: people of a skill, or of the crowd on other terms."""
+
+    name = TextField(max_length=arms.MOST_NAME)
+    kind = forms.ChoiceField(choices=[("expert", "Experts"), ("crowd", "Crowd")], initial="expert")
+    skill = forms.ChoiceField(required=False)
+    price = MoneyField(label="Price of a label")
+    labels = bounded(arms.LIMITS["labels"], label="People for each instance", initial=1)
+    capacity = bounded(arms.LIMITS["capacity"], label="Instances, at most", required=False)
+    accuracy = bounded(arms.LIMITS["accuracy"], label="Right, in percent, as far as you know", required=False)
+
+    def __init__(self, *args: Any, skills: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        skill = self.fields["skill"]
+        assert isinstance(skill, forms.ChoiceField)
+        skill.choices = [("", "None"), *((one, one) for one in skills)]
+
+    def wish(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        given = {name: data[name] for name in ("name", "kind", "skill", "labels", "capacity", "accuracy")}
+        return {name: value for name, value in given.items() if value not in (None, "")} | {
+            "price_micros": data["price"]
+        }
+
+
+class ArmForms(forms.BaseFormSet):  # type: ignore[type-arg]  # it takes none when it runs
+    """The arms of a plan; rows that were left as they were are none."""
+
+    def wish(self) -> list[dict[str, Any]]:
+        return [form.wish() for form in self.forms if form.has_changed()]
+
+    def wrong(self) -> bool:
+        return self.is_bound and not self.is_valid()
+
+
+def arm_forms(project: Project, data: Any = None) -> ArmForms:
+    made = forms.formset_factory(
+        ArmForm,
+        formset=ArmForms,
+        extra=ARM_ROWS,
+        max_num=arms.MOST_ARMS,
+        validate_max=True,
+        absolute_max=arms.MOST_ARMS,
+    )
+    return cast("ArmForms", made(data, prefix="arms", form_kwargs={"skills": skills_of(project)}))
 
 
 class PilotForm(forms.Form):

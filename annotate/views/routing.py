@@ -21,12 +21,13 @@ from routing.services import applying, pilots, planning
 
 from ..access import in_project, no_task_yet, task_from, user_of
 from ..forms.fields import plain_amount
-from ..forms.routing import PilotForm, PlanForm, strategy_words
+from ..forms.routing import PilotForm, PlanForm, arm_forms, strategy_words
 from .jobs import job_context
 from .judge import add_errors, amount_words
 from .rounds import progress_context
 
 PAGE = 50
+BASE_ARMS = ("judge", "people")
 PLANS = 50
 ARM_WORDS = {Arm.HUMAN: ("People", "human"), Arm.JUDGE: ("Judge", "judge"), Arm.NONE: ("Nobody", "muted")}
 STRATEGY_WORDS = {strategy.name: strategy.summary for strategy in planning.offered()}
@@ -100,9 +101,11 @@ def plan_create(request: HttpRequest, project: Project) -> HttpResponse:
         return no_task_yet(request, project)
     left = budget.budget_of(task).left_micros
     initial = {"budget": left - left % 10_000}
-    form = PlanForm(project, _posted(request), initial=initial)
-    if form.is_valid():
+    form, arms = PlanForm(project, _posted(request), initial=initial), arm_forms(project, _posted_arms(request))
+    if form.is_valid() and not arms.wrong():
         wish = form.wish()
+        if arms.is_bound and (more := arms.wish()):
+            wish["params"]["arms"] = more
         try:
             made = planning.make_plan(
                 task, wish.pop("strategy"), wish.pop("budget_micros"), actor=user_of(request), **wish
@@ -111,12 +114,17 @@ def plan_create(request: HttpRequest, project: Project) -> HttpResponse:
             add_errors(form, error)
         else:
             return redirect("plan", project.public_id, made.public_id)
-    context = {"project": project, "active": "routing", "task": task, "form": form}
+    context = {"project": project, "active": "routing", "task": task, "form": form, "arms": arms}
     return render(request, "routing/create.html", context, status=422 if form.is_bound else 200)
 
 
 def _posted(request: HttpRequest) -> Any:
     return request.POST if request.method == "POST" else None
+
+
+def _posted_arms(request: HttpRequest) -> Any:
+    """What was posted of arms; a form that has none may leave them out."""
+    return request.POST if request.method == "POST" and "arms-TOTAL_FORMS" in request.POST else None
 
 
 @require_POST
@@ -172,6 +180,7 @@ def _decided(request: HttpRequest, project: Project, row: RoutingPlan) -> dict[s
     before = applying.previous_plan(row)
     return {
         "shares": _shares(row),
+        "arms_told": [_arm_row(one, project) for one in row.summary.get("arms", [])],
         "costs": {name: amount_words(value, project.currency) for name, value in costs.items()},
         "budget_words": amount_words(row.budget_micros, project.currency),
         "budget_number": plain_amount(min(row.budget_micros, row.summary.get("all_human_micros", row.budget_micros))),
@@ -200,6 +209,16 @@ def _shares(row: RoutingPlan) -> list[dict[str, Any]]:
         for arm, (words, tone) in ARM_WORDS.items()
         if counts.get(arm.value)
     ]
+
+
+def _arm_row(told: dict[str, Any], project: Project) -> dict[str, Any]:
+    share = told["accuracy"]
+    return {
+        **told,
+        "name": told["name"].capitalize() if told["name"] in BASE_ARMS else told["name"],
+        "price": amount_words(told["price_micros"] * told["labels"], project.currency),
+        "right": "–" if share is None else f"{share:.0%}",
+    }
 
 
 def _tag_bars(row: RoutingPlan) -> list[dict[str, Any]]:
@@ -260,6 +279,7 @@ def _decisions(request: HttpRequest, row: RoutingPlan, before: RoutingPlan | Non
 
 def _decision_row(decision: RoutingDecision) -> dict[str, Any]:
     words, tone = ARM_WORDS[Arm(decision.arm)]
+    words = words if decision.arm_name in ("", *BASE_ARMS) else decision.arm_name
     bounds = [bound for bound in (decision.lower, decision.upper) if bound is not None]
     interval = " to ".join(f"{bound:+.3f}" for bound in bounds) if len(bounds) == 2 else ""
     only_lower = f"≥ {decision.lower:+.3f}" if len(bounds) == 1 and decision.lower != decision.score else ""

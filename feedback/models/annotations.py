@@ -31,7 +31,8 @@ class RequestState(models.TextChoices):
 class AnnotationRequest(models.Model):
     """That ``wanted`` annotations of one kind are asked for an instance: what a routing decision becomes.
 
-    ``origin`` names who asked (``plan:<public id>``), since the ground knows no plans.
+    ``origin`` names who asked (``plan:<public id>``), since the ground knows no plans. Only people who have ``skill``
+    answer it: until it ends, its instance asks for that skill, which it does not by itself.
     """
 
     public_id = public_id()
@@ -41,6 +42,7 @@ class AnnotationRequest(models.Model):
     wanted = models.PositiveSmallIntegerField(default=1)
     received = models.PositiveSmallIntegerField(default=0)
     price_micros = models.BigIntegerField(default=0)
+    skill = models.CharField(max_length=40, blank=True, default="", db_default="")
     state = choice_field(RequestState, default=RequestState.OPEN)
     origin = models.CharField(max_length=80, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -5,14 +5,24 @@ from __future__ import annotations
 from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 
-from ..models import Annotation, AnnotationRequest, RequestState, Source, Task
-from . import budget
+from ..models import Annotation, AnnotationRequest, Instance, RequestState, Source, Task
+from . import budget, people
+from .queue.line import number_of, number_return
 
 
-def open_request(task: Task, instance_id: int) -> AnnotationRequest | None:
-    """The request that a person's annotation counts against, with the purse that pays it, taken before it."""
+def open_request(task: Task, instance_id: int, annotator_id: int) -> AnnotationRequest | None:
+    """The request that a person's annotation counts against, with the purse that pays it, taken before it.
+
+    ``None`` where there is none, or it asks for a skill that this person does not have.
+    """
     budget.lock(task)
-    return asking(instance_id).select_for_update(no_key=True).first()
+    request = asking(instance_id).select_for_update(no_key=True).first()
+    if request is None or not request.skill:
+        return request
+    if annotator_id not in people.annotators_with(task.project, request.skill):
+        return None
+    number_return(task.pk)  # before the instance is touched: others may label it once this request ends
+    return request
 
 
 def asking(instance: int | OuterRef) -> QuerySet[AnnotationRequest]:
@@ -26,8 +36,18 @@ def pay(task: Task, request: AnnotationRequest) -> int:
     if request.received >= request.wanted:
         request.state, request.ended_at = RequestState.DONE, timezone.now()
     request.save(update_fields=["received", "state", "ended_at"])
+    if request.state == RequestState.DONE:
+        lift_skill(task, request)
     budget.settle(task, reserved_micros=request.price_micros, spent_micros=request.price_micros)
     return request.price_micros
+
+
+def lift_skill(task: Task, request: AnnotationRequest) -> None:
+    """The request has ended: its instance asks no longer for the skill. Call it after ``line.number_return``, or before
+    everybody starts at the front of the line."""
+    if request.skill:
+        row = Instance.objects.filter(pk=request.instance_id, skill=request.skill)
+        row.update(skill="", returned=number_of(task.pk))
 
 
 def unpay(annotation: Annotation) -> None:
@@ -48,4 +68,6 @@ def unpay(annotation: Annotation) -> None:
     again.state, again.ended_at = RequestState.OPEN, None
     for request in {paid.pk: paid, again.pk: again}.values():
         request.save(update_fields=["wanted", "received", "state", "ended_at"])
+    if again.skill:
+        Instance.objects.filter(pk=again.instance_id, skill="").update(skill=again.skill)
     budget.unsettle(annotation.task, spent_micros=price, reserved_micros=again.price_micros)

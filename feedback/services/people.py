@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ..abilities import language_tags, skill_names
 from ..exceptions import Conflict, InvalidInput, WrongState
-from ..models import ApiToken, AuditEvent, Invitation, Membership, Project, Role, User
+from ..models import Annotator, ApiToken, AuditEvent, Invitation, Membership, Project, Role, User
 from ..models.people import digest
 from ..text import InvalidText
 
@@ -52,6 +52,19 @@ def set_role(membership: Membership, role: str, *, actor: User) -> None:
         _keep_an_owner(membership)
     Membership.objects.filter(pk=membership.pk).update(role=role)
     AuditEvent.write("member.role", actor=actor, project=membership.project, subject=membership.user.email, role=role)
+
+
+def annotators_with(project: Project, skill: str) -> list[int]:
+    """The annotators of the members who have a skill now."""
+    members = Membership.objects.filter(project=project).values_list("user_id", "skills")
+    users = [user for user, skills in members if skill in skills]
+    return list(Annotator.objects.filter(project=project, user__in=users).values_list("pk", flat=True))
+
+
+def skills_of(project: Project) -> list[str]:
+    """Every skill that a member has who may label."""
+    members = Membership.objects.filter(project=project, role__in=LABEL_ROLES).values_list("skills", flat=True)
+    return sorted({skill for skills in members for skill in skills})
 
 
 def abilities(languages: Sequence[str] | None, skills: Sequence[str] | None) -> dict[str, list[str]]:

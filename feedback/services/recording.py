@@ -39,7 +39,7 @@ def record(task: Task, rows: Iterable[Recorded]) -> int:
 def _annotation(task: Task, row: Recorded) -> Annotation:
     price = 0
     if row.said.source == "human" and take_slot(row.instance.pk):
-        request = open_request(task, row.instance.pk)
+        request = open_request(task, row.instance.pk, row.annotator.pk)
         price = pay(task, request) if request else 0
     return Annotation(
         task=task,

@@ -209,4 +209,4 @@ def budget_for_share(pool: Pool, share: float, arms: Budget) -> Budget:
     new = max(round(share * pool.size) - done, 0)
     unjudged = int((~pool.judged & ~pool.human_done).sum())
     units = new * arms.human.cost_units + unjudged * arms.judge.cost_units
-    return Budget(units / UNITS_PER_MONEY, arms.judge, arms.human)
+    return replace(arms, money=units / UNITS_PER_MONEY)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from django.utils import timezone
 
 from feedback.exceptions import Conflict, WrongState
 from feedback.models import (
+    AnnotationRequest,
     AuditEvent,
     Instance,
     Job,
@@ -24,6 +25,7 @@ from feedback.services import budget, queue
 
 from ..models import PILOT, Arm, Course, DecisionQuerySet, Judge, PlanState, RoutingDecision, RoutingPlan
 from . import mixes, requests, rounds
+from .arms import arms_of
 from .asking import worst_cases
 from .judging import start_judging
 
@@ -77,17 +79,26 @@ def _is_applied(plan: RoutingPlan) -> bool:
 
 
 def _withdraw_unwanted(plan: RoutingPlan) -> int:
-    """Open requests of other plans for people where this plan wants none, or for a judge where it wants none."""
-    earlier = requests.of_plans(plan.task)
-    decided = RoutingDecision.objects.current().filter(plan=plan, instance=OuterRef("instance")).values("arm")[:1]
-    unwanted = earlier.annotate(arm=Subquery(decided)).exclude(Q(arm=F("source")))
-    return requests.withdraw(plan.task, list(unwanted.order_by("instance_id", "pk")))
+    """Open requests of other plans for people where this plan wants none, or people with another skill; or for a judge
+    where it wants none."""
+    decided = RoutingDecision.objects.current().filter(plan=plan, instance=OuterRef("instance"))
+    earlier = requests.of_plans(plan.task).annotate(
+        arm=Subquery(decided.values("arm")[:1]),
+        arm_name=Subquery(decided.values("arm_name")[:1]),
+        asks=F("instance__skill"),
+    )
+    skills = {one.name: one.skill for one in arms_of(plan) if one.skill}
+    unwanted = [
+        one
+        for one in earlier.order_by("instance_id", "pk")
+        if one.arm != one.source or (one.asks != skills[one.arm_name] if one.arm_name in skills else one.skill)
+    ]
+    return requests.withdraw(plan.task, unwanted)
 
 
 def _ask(plan: RoutingPlan) -> int:
     """Make the requests and link the decisions to them; returns what was reserved."""
-    people = plan.decisions.filter(arm=Arm.HUMAN).values_list("instance_id", "n_labels")
-    made, reserved = requests.ask_people(plan.task, dict(people), origin=plan.origin)
+    made, reserved = _ask_people(plan)
     if plan.judge:
         worst = _worst_cases(plan, plan.decisions.filter(arm=Arm.JUDGE).values_list("instance_id", flat=True))
         asked, more = requests.ask_judge(plan.task, worst, plan.judge, origin=plan.origin)
@@ -98,6 +109,23 @@ def _ask(plan: RoutingPlan) -> int:
         decision.request_id = request.pk if request else None
     RoutingDecision.objects.bulk_update(decisions, ["request"], batch_size=500)
     return reserved
+
+
+def _ask_people(plan: RoutingPlan) -> tuple[dict[int, AnnotationRequest], int]:
+    """People of each of the plan's arms, on its terms."""
+    by_arm: dict[str, dict[int, int]] = defaultdict(dict)
+    human = plan.decisions.filter(arm=Arm.HUMAN)
+    for pk, name, labels in human.values_list("instance_id", "arm_name", "n_labels"):
+        by_arm[name][pk] = labels
+    terms = {one.name: requests.Terms.of(plan.task, one.skill, one.price_micros) for one in arms_of(plan)}
+    made: dict[int, AnnotationRequest] = {}
+    reserved = 0
+    for name, wanted in sorted(by_arm.items()):  # in one order, so that two plans never wait for each other
+        asked, more = requests.ask_people(
+            plan.task, wanted, origin=plan.origin, terms=terms.get(name, requests.ANYBODY)
+        )
+        made, reserved = made | asked, reserved + more
+    return made, reserved
 
 
 def _worst_cases(plan: RoutingPlan, instance_ids: Iterable[int]) -> dict[int, int]:

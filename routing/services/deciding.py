@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routing.features.wording import words_of
+from routing.ppm.pool import Arm as PlanArm
 from routing.ppm.pool import Plan, Pool, Source
 from routing.ppm.reasons import TagEffect, tag_effects, top_tags
 
@@ -61,13 +62,16 @@ def decisions_of(
     labels: int,
     p_a: Floats | None = None,
     reasons: dict[int, str] | None = None,
+    arms: tuple[PlanArm, ...] = (),
 ) -> list[RoutingDecision]:
-    """One decision an instance. ``reasons`` replace the strategy's own by row; ``p_a`` [N] is what is believed."""
+    """One decision an instance. ``reasons`` replace the strategy's own by row; ``p_a`` [N] is what is believed. With
+    ``arms`` (as the answer numbers them) a decision names its own, and asks for that one's labels."""
     tops = top_tags(effects_of(pool, worth), pool.tags, pool.tag_names)
     said = reasons or {}
     rows = []
     for row, pk in enumerate(ids):
         arm = ARMS[Source(int(answer.arm[row]))]
+        own = arms[int(answer.choice[row])] if arms and answer.choice[row] >= 0 else None
         details: dict[str, Any] = {"tags": [[name, round(size, 4)] for name, size in tops[row]]}
         if p_a is not None:
             details["p_a"] = round(float(p_a[row]), 4)
@@ -76,7 +80,8 @@ def decisions_of(
                 plan=plan,
                 instance_id=pk,
                 arm=arm,
-                n_labels={"human": labels, "judge": 1, "none": 0}[arm],
+                arm_name=own.name if own else "",
+                n_labels={"human": own.n_labels if own else labels, "judge": 1, "none": 0}[arm],
                 score=float(answer.score[row]),
                 propensity=float(np.clip(answer.propensity[row], 0.0, 1.0)),
                 reason=with_tags(said.get(row, answer.reason(row)), tops[row]),

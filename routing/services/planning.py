@@ -26,6 +26,7 @@ from routing.ppm.regression import MODELS
 from routing.ppm.strategies import STRATEGIES, Strategy, strategy_named
 
 from ..models import Judge, PerformancePredictionModel, PlanState, RoutingDecision, RoutingPlan, Verdict
+from . import arms as own_arms
 from . import constraints, requests, rounds, task_features
 from .deciding import ARMS, Worth, decisions_of, effects_of, gain_by_tag, worth_of
 from .evidence import TaskEvidence, load_evidence
@@ -78,6 +79,7 @@ def make_plan(
     throughout), ``most_people`` (instances for people at most), ``guarantee`` (random rather than a prediction that is
     not surely above it). ``left_out``: tags and metadata fields that are no features of this plan; by default those
     that the task leaves out.
+    ``arms``: more arms to choose from (:class:`routing.services.arms.OwnArm`).
     Raises InvalidInput.
     """
     params = {"left_out": task_features.features_of(task).left_out, **(params or {})}
@@ -130,9 +132,16 @@ def _checked(
         errors["pilot"] = "Must be a list of instance ids."
     if strategy == rounds.ROUNDS and "pilot" in params:
         errors["pilot"] = "A plan in rounds learns from every label."
+    if "arms" in params:
+        try:
+            params["arms"] = own_arms.checked_arms(task.project, params["arms"])
+        except ValueError as error:
+            errors["arms"] = str(error)
+        if params["arms"] and strategy != own_arms.CHOOSES:
+            errors["arms"] = f"Only the strategy {own_arms.CHOOSES} chooses among several arms."
     errors |= constraints.errors_in(params, in_rounds=strategy == rounds.ROUNDS)
     errors |= task_features.errors_in(params)
-    known = {*LIMITS, "kind", "pilot", "floors", "guarantee", "left_out"}
+    known = {*LIMITS, "arms", "kind", "pilot", "floors", "guarantee", "left_out"}
     errors |= dict.fromkeys(set(params) - known, "This cannot be set.")
     if errors:
         raise InvalidInput("The plan cannot be made like this.", errors=errors)
@@ -177,12 +186,14 @@ def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:
     context.progress(1, 4, "Learning from the pilot")
     price, most = plan.task.human_price_micros / MICROS, plan.params.get("most_people")
     human = Arm("people", "crowd", price, plan.params.get("labels", 1), most)
-    arms = Budget(plan.budget_micros / MICROS, _judge_arm(plan), human)
+    others = tuple(one.arm for one in own_arms.arms_of(plan))
+    arms = Budget(plan.budget_micros / MICROS, _judge_arm(plan), human, others)
     rng = np.random.default_rng(plan.seed % 2**63)
     kind = plan.params.get("kind", "gp")
     prepared = prepare(known.evidence, human, rng, mixes=plan.params.get("mixes", 500), kind=kind)
     pool, notes = _with_real_runs(plan.task, known, prepared, kind)
-    pool = constraints.with_floors(plan, pool)
+    pool, unheard = own_arms.with_arms(plan, known, constraints.with_floors(plan, pool), prepared.quality)
+    notes += unheard
     context.progress(2, 4, "Choosing")
     if plan.strategy == rounds.ROUNDS:
         first = rounds.first_round(plan, known, pool, arms)
@@ -202,7 +213,10 @@ def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:
     worth = worth_of(pool)
     summary = _summary(pool, prepared, answer, arms, [*notes, *answer.notes], known, worth)
     labels = plan.params.get("labels", 1)
-    decisions = decisions_of(plan, known.ids, pool, answer, worth, labels=labels)
+    if others:
+        summary["arms"] = own_arms.counts_of(plan, answer, arms, pool)
+    named = arms.arms if others else ()
+    decisions = decisions_of(plan, known.ids, pool, answer, worth, labels=labels, arms=named)
     predicted = (answer.predicted.mean, answer.predicted.sd) if answer.predicted else (None, None)
     _store(context, plan, decisions, prepared, summary, curve, predicted, kind)
     return dict(summary["counts"])

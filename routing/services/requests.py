@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from typing import Self
 
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from feedback.exceptions import WrongState
 from feedback.models import (
     Annotation,
     AnnotationRequest,
@@ -26,8 +29,9 @@ from feedback.models import (
     Source,
     Task,
 )
-from feedback.services import budget
+from feedback.services import budget, payments
 from feedback.services.datasets import PLAN
+from feedback.services.people import annotators_with
 from feedback.services.queue import line
 
 from ..models import PILOT, RoutingDecision, RoutingPlan
@@ -37,6 +41,25 @@ LABELS = (1, 9)
 """How many people may be asked for one instance."""
 
 
+@dataclass(frozen=True)
+class Terms:
+    """On what terms people are asked: the skill they need, if any, and the price of a label (the task's, unless given).
+
+    ``people`` are the annotators who have the skill; of everybody else's labels and leases nothing counts.
+    """
+
+    skill: str = ""
+    price_micros: int | None = None
+    people: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, task: Task, skill: str, price_micros: int) -> Self:
+        return cls(skill, price_micros, tuple(annotators_with(task.project, skill)) if skill else ())
+
+
+ANYBODY = Terms()
+
+
 def batches(ids: Iterable[int]) -> Iterator[list[int]]:
     """Ids in ascending lists that fit one query; ascending, so that two transactions lock in one order."""
     ordered = iter(sorted(ids))
@@ -44,26 +67,46 @@ def batches(ids: Iterable[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def ask_people(task: Task, labels: Mapping[int, int], *, origin: str) -> tuple[dict[int, AnnotationRequest], int]:
+def ask_people(
+    task: Task, labels: Mapping[int, int], *, origin: str, terms: Terms = ANYBODY
+) -> tuple[dict[int, AnnotationRequest], int]:
     """See to it that ``labels[instance id]`` people annotate each instance, those who already did included.
 
-    Opens only the slots and reserves only the money that are missing. Returns the request of each instance and what was
-    reserved. Raises BudgetExhausted; then roll back.
+    Opens only the slots and reserves only the money that are missing. What is asked already on other terms stays so.
+    Returns the request of each instance and what was reserved. Raises BudgetExhausted, and WrongState where an instance
+    asks for another skill by itself; then roll back.
     """
     made: dict[int, AnnotationRequest] = {}
     reserved = 0
     number = line.number_of(task.pk) if line.announce(task.pk, len(labels)) else F("returned")
     for batch in batches(labels):
         lock_instances(batch)
-        missing = {pk: max(labels[pk] - count, 0) for pk, count in _answered(batch).items()}
+        missing = {pk: max(labels[pk] - count, 0) for pk, count in _answered(batch, terms).items()}
         pending = _pending(batch, Source.HUMAN)
         reserved += _widen(pending, missing)
-        new = [_human_request(task, pk, labels[pk], missing[pk], origin) for pk in batch if pk not in pending]
+        needs = _need_skill([pk for pk in batch if pk not in pending and missing[pk]], terms)
+        new = [
+            _human_request(task, pk, labels[pk], missing[pk], origin, terms, pk in needs)
+            for pk in batch
+            if pk not in pending
+        ]
         reserved += sum(request.price_micros * (request.wanted - request.received) for request in new)
         made |= pending | {request.instance_id: request for request in AnnotationRequest.objects.bulk_create(new)}
-        _open_slots(missing, number)
+        _open_slots(missing, number, terms)
     budget.reserve(task, reserved)
     return made, reserved
+
+
+def _need_skill(ids: Sequence[int], terms: Terms) -> set[int]:
+    """Let these instances ask for the skill; returns those that did not by themselves."""
+    if not terms.skill or not ids:
+        return set()
+    asking = dict(Instance.objects.filter(pk__in=ids).values_list("pk", "skill"))
+    if others := {skill for skill in asking.values() if skill not in ("", terms.skill)}:
+        raise WrongState(f"An instance asks for {min(others)}, and this plan for {terms.skill}: make the plan anew.")
+    needs = {pk for pk, skill in asking.items() if not skill}
+    Instance.objects.filter(pk__in=needs).update(skill=terms.skill)
+    return needs
 
 
 def of_plan(plan: RoutingPlan) -> QuerySet[AnnotationRequest]:
@@ -85,9 +128,11 @@ def lock_instances(batch: Sequence[int]) -> None:
     list(rows.values_list("pk", flat=True))
 
 
-def _answered(batch: Sequence[int]) -> dict[int, int]:
-    """How many people annotated each instance."""
+def _answered(batch: Sequence[int], terms: Terms) -> dict[int, int]:
+    """How many people annotated each instance, of those whom the terms speak of."""
     live = Q(annotations__state="submitted", annotations__source=Source.HUMAN)
+    if terms.skill:
+        live &= Q(annotations__annotator__in=terms.people)
     counts = Instance.objects.filter(pk__in=batch).annotate(count=Count("annotations", filter=live))
     return dict(counts.values_list("pk", "count"))
 
@@ -111,28 +156,35 @@ def _widen(pending: Mapping[int, AnnotationRequest], missing: Mapping[int, int])
     return reserved
 
 
-def _human_request(task: Task, pk: int, labels: int, missing: int, origin: str) -> AnnotationRequest:
+def _human_request(
+    task: Task, pk: int, labels: int, missing: int, origin: str, terms: Terms, needs_skill: bool
+) -> AnnotationRequest:
     """Where nothing is missing the request is done from the start, and free."""
+    price = task.human_price_micros if terms.price_micros is None else terms.price_micros
     return AnnotationRequest(
         instance_id=pk,
         source=Source.HUMAN,
         wanted=missing or labels,
         received=0 if missing else labels,
-        price_micros=task.human_price_micros if missing else 0,
+        price_micros=price if missing else 0,
+        skill=terms.skill if needs_skill else "",
         state=RequestState.OPEN if missing else RequestState.DONE,
         ended_at=None if missing else timezone.now(),
         origin=origin,
     )
 
 
-def _lent(batch: Iterable[int]) -> dict[int, int]:
-    counts = Assignment.objects.lent().filter(instance__in=list(batch)).order_by().values("instance")
+def _lent(batch: Iterable[int], terms: Terms = ANYBODY) -> dict[int, int]:
+    lent = Assignment.objects.lent().filter(instance__in=list(batch))
+    if terms.skill:
+        lent = lent.filter(annotator__in=terms.people)
+    counts = lent.order_by().values("instance")
     return dict(counts.annotate(count=Count("pk")).values_list("instance", "count"))
 
 
-def _open_slots(missing: Mapping[int, int], number: Subquery | F) -> None:
+def _open_slots(missing: Mapping[int, int], number: Subquery | F, terms: Terms = ANYBODY) -> None:
     """Open what is missing beyond the slots that are open and the instances that are lent."""
-    lent = _lent(missing)
+    lent = _lent(missing, terms)
     by_number: dict[int, list[int]] = defaultdict(list)
     for pk, slots in Instance.objects.filter(pk__in=missing).values_list("pk", "open_slots"):
         by_number[missing[pk] - slots - lent.get(pk, 0)].append(pk)
@@ -213,21 +265,23 @@ def withdraw(task: Task, requests: Sequence[AnnotationRequest]) -> int:
 
     Instances already lent stay lent, and their request keeps room for them. Call it after ``budget.lock``.
     """
+    if any(request.skill for request in requests):
+        line.reform(task.pk)
     for batch in batches(request.instance_id for request in requests):
         lock_instances(batch)
     lent = _lent(request.instance_id for request in requests)
     released = 0
     for request in requests:
         if request.source == Source.JUDGE:
-            _end(request, RequestState.WITHDRAWN)
+            _end(task, request, RequestState.WITHDRAWN)
             released += request.price_micros
         else:
-            released += _withdraw_from_people(request, lent.get(request.instance_id, 0))
+            released += _withdraw_from_people(task, request, lent.get(request.instance_id, 0))
     budget.release(task, released)
     return released
 
 
-def _withdraw_from_people(request: AnnotationRequest, lent: int) -> int:
+def _withdraw_from_people(task: Task, request: AnnotationRequest, lent: int) -> int:
     kept = min(request.wanted, request.received + lent)
     dropped = request.wanted - kept
     if kept:
@@ -235,7 +289,7 @@ def _withdraw_from_people(request: AnnotationRequest, lent: int) -> int:
         request.save(update_fields=["wanted"])
     if kept == request.received:
         # a request that nobody answered keeps its `wanted`: the row tells what was asked
-        _end(request, RequestState.DONE if request.received else RequestState.WITHDRAWN)
+        _end(task, request, RequestState.DONE if request.received else RequestState.WITHDRAWN)
     _close_slots(request.instance_id, dropped)
     return dropped * request.price_micros
 
@@ -245,6 +299,7 @@ def _close_slots(instance_id: int, count: int) -> None:
     Instance.objects.filter(pk=instance_id).update(open_slots=F("open_slots") - min(slots, count))
 
 
-def _end(request: AnnotationRequest, state: RequestState) -> None:
+def _end(task: Task, request: AnnotationRequest, state: RequestState) -> None:
     request.state, request.ended_at = state, timezone.now()
     request.save(update_fields=["state", "ended_at"])
+    payments.lift_skill(task, request)

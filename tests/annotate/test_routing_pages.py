@@ -11,8 +11,8 @@ import pytest
 from django.urls import reverse
 
 from annotate.forms.routing import PlanForm
-from feedback.models import AnnotationRequest, Job
-from feedback.services import jobs
+from feedback.models import AnnotationRequest, Job, Membership
+from feedback.services import jobs, people
 from routing.models import RoutingPlan
 from routing.services import applying, planning
 from tests.conftest import Cast, make_cast
@@ -186,9 +186,9 @@ def test_the_api_plans_applies_once_and_lists_decisions(world: World, api: Calla
     path = f"{base}{made.json()['id']}/"
     ready = client.send("get", path).json()
     assert (ready["state"], ready["summary"]["labelled"]) == ("ready", 70)
-    people = client.send("get", f"{path}decisions/?arm=human&limit=200").json()["results"]
-    assert len(people) == ready["summary"]["counts"]["human"]
-    assert {"instance", "arm", "score", "reason", "propensity"} <= set(people[0])
+    human = client.send("get", f"{path}decisions/?arm=human&limit=200").json()["results"]
+    assert len(human) == ready["summary"]["counts"]["human"]
+    assert {"instance", "arm", "score", "reason", "propensity"} <= set(human[0])
     applied = client.send("post", f"{path}apply/")
     assert (applied.status_code, applied.json()["plan"]["state"]) == (200, "applied")
     again = client.send("post", f"{path}apply/")
@@ -234,3 +234,74 @@ def test_the_api_lets_only_managers_plan(world: World, api: Callable[..., Any]) 
     assert api(world.cast.viewer).send("post", f"{base}{plan.public_id}/apply/").status_code == 403
     assert api(world.cast.manager, "read").send("post", f"{base}{plan.public_id}/apply/").status_code == 403
     assert not AnnotationRequest.objects.exists()
+
+
+def arm_row(number: int, **fields: str) -> dict[str, str]:
+    return {f"arms-{number}-{name}": value for name, value in fields.items()}
+
+
+ROWS = {"arms-TOTAL_FORMS": "2", "arms-INITIAL_FORMS": "0"} | arm_row(1, kind="expert", labels="1")
+
+
+@pytest.fixture
+def lawyer(world: World) -> World:
+    member = Membership.objects.get(project=world.cast.project, user=world.cast.reviewer)
+    people.set_abilities(member, skills=["law"], actor=world.cast.owner)
+    return world
+
+
+def test_a_manager_adds_experts_and_sees_what_each_arm_gets(lawyer: World, browser: Callable[..., Any]) -> None:
+    world, client = lawyer, browser(lawyer.cast.manager)
+    page = client.get(at("plan-create", world.cast)).content.decode()
+    assert page.count('<fieldset class="routing-arm">') == 2
+    assert '<option value="law">law</option>' in page
+    lawyers = arm_row(0, name="Lawyers", kind="expert", skill="law", price="1.50", labels="1", capacity="5")
+    sent = wish(world, strategy="adv_per_cost", budget="100", **ROWS, **lawyers, **{"arms-0-accuracy": "99"})
+    assert client.post(at("plan-create", world.cast), sent).status_code == 302
+    plan = world.cast.task.plans.get()
+    assert plan.params["arms"] == [
+        {
+            "name": "Lawyers", "kind": "expert", "skill": "law", "price_micros": 1_500_000, "labels": 1,
+            "capacity": 5, "accuracy": 99,
+        }
+    ]  # fmt: skip
+    jobs.run(plan.job.pk)
+    page = client.get(at("plan", world.cast, plan.public_id)).content.decode()
+    assert re.search(r"<td>Lawyers</td><td>law</td>.*?\$1\.50.*?<td class=\"numeric\">5</td></tr>", page)
+    assert "Lawyers</span>" in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"name": "L", "kind": "expert", "price": "1", "labels": "1"}, "experts are people with a skill"),
+        ({"name": "", "kind": "expert", "skill": "law", "price": "1", "labels": "1"}, "This field is required"),
+        ({"name": "L", "kind": "expert", "skill": "magic", "price": "1", "labels": "1"}, "Select a valid choice"),
+    ],
+)
+def test_an_arm_that_makes_no_sense_is_told_on_the_form(
+    lawyer: World, browser: Callable[..., Any], fields: dict[str, str], words: str
+) -> None:
+    sent = wish(lawyer, strategy="adv_per_cost", **ROWS, **arm_row(0, **fields))
+    answer = browser(lawyer.cast.manager).post(at("plan-create", lawyer.cast), sent)
+    assert answer.status_code == 422
+    assert words in answer.content.decode()
+    assert not RoutingPlan.objects.exists()
+
+
+def test_the_api_takes_arms_and_names_them_in_decisions(lawyer: World, api: Callable[..., Any]) -> None:
+    client, task = api(lawyer.cast.manager), str(lawyer.cast.task.public_id)
+    base = f"projects/{lawyer.cast.project.public_id}/plans/"
+    body: dict[str, Any] = {
+        "task": task, "strategy": "adv_per_cost", "budget_micros": 100_000_000, "judge": str(lawyer.judge.public_id),
+        "arms": [{"name": "Lawyers", "kind": "expert", "skill": "law", "price_micros": 600_000, "accuracy": 99}],
+    }  # fmt: skip
+    made = client.send("post", base, body)
+    assert made.status_code == 202, made.json()
+    jobs.run(Job.objects.get(kind="plan").pk)
+    path = f"{base}{made.json()['id']}/decisions/?arm=human"
+    assert "Lawyers" in {one["arm_name"] for one in client.send("get", path).json()["results"]}
+    body |= {"arms": [body["arms"][0] | {"skill": "magic"}]}
+    refused = client.send("post", base, body)
+    assert refused.status_code == 422
+    assert "magic" in str(refused.json())

@@ -157,9 +157,7 @@ def import_file(page: Page, path: Path) -> None:
     expect(page.get_by_role("heading", name="How the first rows come in")).to_be_visible()
     expect(page.get_by_text(f"{INSTANCES} instances go to the task")).to_be_visible()
     press_button(page, "Import")
-    job_done(page)
-    page.locator(".job").get_by_role("link", name="Open the result").click()
-    page.get_by_role("link", name="Open the instances").click()
+    page.get_by_role("link", name="Open the instances").click(timeout=JOB_MS)  # the page turns by itself
     expect(page.get_by_role("heading", level=1)).to_have_text("Instances")
     expect(page.get_by_role("cell", name="q0", exact=True)).to_be_visible()
 
@@ -254,9 +252,7 @@ def plan_and_apply(page: Page) -> None:
     page.get_by_role("radio", name="Judge disagreement:").check()
     page.get_by_label("Budget", exact=True).fill("1.50")
     press_button(page, "Compute the plan")
-    job_done(page)
-    page.locator(".job").get_by_role("link", name="Open the result").click()
-    expect(page.get_by_role("heading", name="Who labels")).to_be_visible()
+    expect(page.get_by_role("heading", name="Who labels")).to_be_visible(timeout=JOB_MS)  # the page turns by itself
     press_button(page, "Apply the plan")
     expect(page.get_by_text("The plan is in force")).to_be_visible()
     expect(page.locator(".page-lead .badge")).to_have_text("Applied")
@@ -268,9 +264,7 @@ def freeze(page: Page) -> None:
     page.get_by_label("Train share").fill("0.7")
     page.get_by_label("Validation share").fill("0")
     press_button(page, "Freeze version")
-    job_done(page)
-    page.locator(".job").get_by_role("link", name="Open the result").click()
-    expect(page.get_by_role("heading", name="Card")).to_be_visible()
+    expect(page.get_by_role("heading", name="Card")).to_be_visible(timeout=JOB_MS)  # the page turns by itself
 
 
 def download(page: Page) -> None:

@@ -85,14 +85,13 @@ def plan_in_rounds(page: Page) -> None:
     page.get_by_label("Budget", exact=True).fill("40")
     page.get_by_label("Judge", exact=True).select_option(label="Pool v1")
     press(page, "Compute the plan")
-    open_result(page)
+    computed(page)
     expect(page.get_by_role("heading", name="Where people gain over the judge")).to_be_visible()
 
 
-def open_result(page: Page) -> None:
-    job_done(page)
-    page.locator(".job").get_by_role("link", name="Open the result").click()
-    expect(page.get_by_role("heading", name="Who labels")).to_be_visible()
+def computed(page: Page) -> None:
+    """The page turns by itself."""
+    expect(page.get_by_role("heading", name="Who labels")).to_be_visible(timeout=JOB_MS)
 
 
 def move_the_slider(page: Page) -> None:
@@ -106,7 +105,8 @@ def move_the_slider(page: Page) -> None:
     again = page.locator("#at_budget").get_by_role("button")
     expect(again).to_contain_text("Plan at")
     again.click()
-    open_result(page)
+    expect(page.get_by_role("heading", name="Who labels")).to_be_hidden()
+    computed(page)
 
 
 def read_why(page: Page) -> None:
@@ -148,7 +148,7 @@ def replan(page: Page) -> None:
     page.get_by_label("Budget", exact=True).fill("2")
     page.get_by_label("Judge", exact=True).select_option(label="Pool v1")
     press(page, "Compute the plan")
-    open_result(page)
+    computed(page)
     page.get_by_role("link", name="Show which move").click()
     expect(page.locator("#decisions tbody tr").first).to_contain_text("→")
     press(page, "Apply the plan")

@@ -77,7 +77,7 @@ def _store(
     plain = _end_unasked.asked(key=assignment.pk, before=AssignmentState.LENT, **ended)
     request = None
     if not together(counting_done(assignment), plain)[1]:  # the person's place is locked first, as lending does
-        request = payments.open_request(assignment.task, assignment.instance_id)
+        request = payments.open_request(assignment.task, assignment.instance_id, assignment.annotator_id)
         _end(assignment, ended)
     fields = {
         "answers": answers,
