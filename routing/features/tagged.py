@@ -67,18 +67,52 @@ class _Taught:
     better: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class _Basis:
+    """X − x̄ = U S Vᵀ of prompts [n, d]: x̄ [d], U [n, r], S² [r], V [d, r]."""
+
+    mean: Floats
+    u: Floats
+    squares: Floats
+    v: Floats
+
+
+class Prompts:
+    """The prompts' embeddings of a pool [N, d]; those that are learned from are decomposed once, however many
+    dimensions they were tagged in."""
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self.vectors = vectors
+        self._bases: dict[bytes, _Basis] = {}
+
+    def basis(self, rows: NDArray[np.int64]) -> _Basis:
+        """Of these rows, without directions in which they do not differ."""
+        key = rows.tobytes()
+        if key not in self._bases:
+            self._bases[key] = _basis_of(self.vectors[rows].astype(np.float64))
+        return self._bases[key]
+
+
+def _basis_of(x: Floats) -> _Basis:
+    mean = x.mean(axis=0)
+    squares, v = np.linalg.eigh((x - mean).T @ (x - mean))
+    kept = squares > squares.max() * 1e-9
+    squares, v = squares[kept], v[:, kept]
+    return _Basis(mean, (x - mean) @ v / np.sqrt(squares), squares, v)
+
+
 def column_of(dimension: str, option: str) -> str:
     """What the column of an option is called."""
     return f"{TAGGED}{dimension}={option}"
 
 
 def tag_columns(
-    dimension: Options, said: Sequence[Tags], group: NDArray[np.int64], prompts: NDArray[np.float32] | None
+    dimension: Options, said: Sequence[Tags], group: NDArray[np.int64], prompts: Prompts | None
 ) -> tuple[FeatureTable, list[TagReport]]:
     """The columns of a dimension that count, and a report on every option.
 
     `said` [N]: options, () where a reply named none, None where nothing was asked; `group` [N] numbers the prompts;
-    `prompts` [N, d] their embeddings, needed where fewer than 98% were asked about. Raises KeyError for an option that
+    `prompts` their embeddings, needed where fewer than 98% were asked about. Raises KeyError for an option that
     the dimension does not have: no tag is dropped in silence.
     """
     given = _matrix(dimension, said)
@@ -92,7 +126,7 @@ def tag_columns(
             TagReport(column_of(dimension.name, one), "few", int(given[:, k].sum()))
             for k, one in enumerate(dimension.options)
         ]
-    taught = _learn(dimension, given[rows], prompts[rows].astype(np.float64), prompts)
+    taught = _learn(dimension, given[rows], prompts.basis(rows), prompts.vectors)
     filled = np.where(known[:, None], given, taught.predicted)
     figures = list(zip(taught.accuracy.tolist(), taught.base.tolist(), taught.better.tolist(), strict=True))
     return _table(dimension, filled, figures, "learned")
@@ -139,29 +173,25 @@ def _table(
     return FeatureTable(names, filled[:, kept].astype(np.float32)), reports
 
 
-def _learn(dimension: Options, given: NDArray[np.bool_], x: Floats, every: NDArray[np.float32]) -> _Taught:
+def _learn(dimension: Options, given: NDArray[np.bool_], x: _Basis, every: NDArray[np.float32]) -> _Taught:
     """Ridge regression with the penalty of the least squared leave-one-out error.
 
-    With Xc = X − x̄ = U S Vᵀ, ŷ = ȳ + U S²/(S² + λ) Uᵀ yc and the leave-one-out residual is (y − ŷ) / (1 − h), where
+    ŷ = ȳ + U S²/(S² + λ) Uᵀ (y − ȳ), and the leave-one-out residual is (y − ŷ) / (1 − h) with
     h = 1/n + Σ u² S²/(S² + λ).
     """
-    size, y = len(x), given.astype(np.float64)
-    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
-    values, vectors = np.linalg.eigh((x - mean_x).T @ (x - mean_x))
-    kept = values > values.max() * 1e-9
-    values, vectors = values[kept], vectors[:, kept]
-    u = (x - mean_x) @ vectors / np.sqrt(values)
-    projected = u.T @ (y - mean_y)
+    size, y = len(given), given.astype(np.float64)
+    mean_y = y.mean(axis=0)
+    projected = x.u.T @ (y - mean_y)
     best, chosen, left_out = np.inf, RIDGES[0], y
     for ridge in RIDGES:
-        shrunk = values / (values + ridge)
-        hat = 1.0 / size + (u**2) @ shrunk
-        residual = (y - mean_y - u @ (shrunk[:, None] * projected)) / np.maximum(1.0 - hat, 1e-6)[:, None]
+        shrunk = x.squares / (x.squares + ridge)
+        hat = 1.0 / size + (x.u**2) @ shrunk
+        residual = (y - mean_y - x.u @ (shrunk[:, None] * projected)) / np.maximum(1.0 - hat, 1e-6)[:, None]
         error = float((residual**2).mean())
         if error < best:
             best, chosen, left_out = error, ridge, y - residual
-    weights = vectors @ ((np.sqrt(values) / (values + chosen))[:, None] * projected)
-    scores = (every.astype(np.float64) - mean_x) @ weights + mean_y
+    weights = x.v @ ((np.sqrt(x.squares) / (x.squares + chosen))[:, None] * projected)
+    scores = (every - x.mean) @ weights + mean_y
     right = _decided(dimension, left_out) == given
     common = mean_y > 0.5
     usual = given == common

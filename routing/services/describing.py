@@ -27,7 +27,7 @@ from routing.features.table import (
     describe_pairs,
     embeddings_of,
 )
-from routing.features.tagged import Options, TagReport, Tags, joined, tag_columns
+from routing.features.tagged import Options, Prompts, TagReport, Tags, joined, tag_columns
 from routing.features.texts import PairText, content_key
 from routing.judge.tagging import DIMENSIONS
 
@@ -137,7 +137,7 @@ def _tagged(
     """A language model's tags as columns, dimension by dimension; embeddings are read where some have to be learned."""
     tables: list[FeatureTable] = []
     reports: list[TagReport] = []
-    prompts: Singles | None = None
+    prompts: Prompts | None = None
     for name, by_instance in tagging.said_of(task).items():
         said = [by_instance.get(one.pk, NOT_ASKED) for one in facts]
         given: list[Tags] = [None if one is NOT_ASKED else one or () for one in said]
@@ -151,11 +151,11 @@ def _tagged(
     return tables, reports
 
 
-def _prompts(task: Task, way: Way, size: int) -> Singles | None:
-    """The embeddings of the pool's prompts [N, d] in its order; ``None`` if the pool changed in between."""
+def _prompts(task: Task, way: Way, size: int) -> Prompts | None:
+    """The embeddings of the pool's prompts in its order; ``None`` if the pool changed in between."""
     rows = _kept(task, way).order_by("instance_id").values_list("prompt", flat=True)
     read = [bytes(row) for row in rows.iterator(chunk_size=READ_AT_ONCE) if row is not None]
-    return _matrix(read, way.width) if len(read) == size else None
+    return Prompts(_matrix(read, way.width)) if len(read) == size else None
 
 
 def tags_of(meta: Mapping[str, Any]) -> list[str]:

@@ -83,7 +83,7 @@ def start_describing(task: Task, *, actor: User | None) -> Job:
     """Enqueue describing what is not described yet; while one waits or runs, that one."""
     with transaction.atomic():
         TaskFeatures.objects.get_or_create(task=task)
-        row = TaskFeatures.objects.select_for_update(no_key=True).select_related("job").get(task=task)
+        row = TaskFeatures.objects.select_for_update(no_key=True, of=("self",)).select_related("job").get(task=task)
         if row.job and row.job.is_active:
             return row.job
         row.job = jobs.enqueue(JobKind.DESCRIBE, task.project, {"task": task.pk}, actor=actor)

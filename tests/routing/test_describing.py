@@ -134,6 +134,7 @@ def test_instances_without_a_pair_are_looked_at_once(world: World, counted: list
 def test_tags_and_metadata_count_in_a_plan_and_stand_in_its_gain_by_tag(world: World) -> None:
     mark(world)
     plan = planned(world, "adv_topk", 20)
+    assert plan.state == "ready", plan.error
     own = set(plan.summary["features"]["own"])
     assert {"tag:hard", "meta:field=law", "meta:field=art", "meta:score=low"} <= own
     found = described(world.cast.task)

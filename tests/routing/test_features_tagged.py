@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from routing.features.embedding import hashed_embedding
-from routing.features.tagged import LEAST_TAUGHT, Options, Tags, column_of, tag_columns
+from routing.features.tagged import LEAST_TAUGHT, RIDGES, Options, Prompts, Tags, column_of, tag_columns
 from routing.judge.asking import Material
 from routing.judge.backends import JudgeRequest
 from routing.judge.backends.simulated import SimulatedBackend
@@ -163,7 +163,7 @@ def test_a_tagged_part_teaches_the_rest_what_can_be_told_from_words() -> None:
     texts, topics = pool(1200)
     rng = Random(3)
     subject, level = options_of(DIMENSIONS["subject_of_expertise"]), options_of(EXPERTISE)
-    group, prompts = np.arange(len(texts)), hashed_embedding(texts, 256)
+    group, prompts = np.arange(len(texts)), Prompts(hashed_embedding(texts, 256))
     said: list[Tags] = [(topic,) if n < 300 else None for n, topic in enumerate(topics)]
     table, reports = tag_columns(subject, said, group, prompts)
     by_name = {one.name: one for one in reports}
@@ -184,6 +184,31 @@ def test_a_tagged_part_teaches_the_rest_what_can_be_told_from_words() -> None:
     assert {one.use for one in told} == {"poor"}
 
 
+def test_accuracy_is_that_of_leaving_each_prompt_out() -> None:
+    """Against fitting anew without each prompt, with the penalty that all of them chose."""
+    texts, topics = pool(120, 4)
+    x = hashed_embedding(texts, 64).astype(np.float64)
+    subject = options_of(DIMENSIONS["subject_of_expertise"])
+    said: list[Tags] = [(topic,) for topic in topics] + [None] * 60
+    more = np.concatenate([x, x[:60]]).astype(np.float32)
+    _, reports = tag_columns(subject, said, np.arange(180), Prompts(more))
+    law = {one.name: one for one in reports}["tagged:subject_of_expertise=law"]
+    y = np.array([[topic == option for option in subject.options] for topic in topics], dtype=np.float64)
+    accuracies = []
+    for ridge in RIDGES:
+        left_out = np.zeros_like(y)
+        for n in range(len(x)):
+            rest = np.arange(len(x)) != n
+            mean_x, mean_y = x[rest].mean(axis=0), y[rest].mean(axis=0)
+            centred = x[rest] - mean_x
+            weights = np.linalg.solve(centred.T @ centred + ridge * np.eye(64), centred.T @ (y[rest] - mean_y))
+            left_out[n] = (x[n] - mean_x) @ weights + mean_y
+        error = float(((y - left_out) ** 2).mean())
+        k = subject.options.index("law")
+        accuracies.append((error, float(((left_out[:, k] > 0.5) == (y[:, k] > 0.5)).mean())))
+    assert law.accuracy == pytest.approx(min(accuracies)[1], abs=1e-9)
+
+
 def test_what_cannot_be_told_is_used_as_seldom_as_the_level_promises() -> None:
     """Random tags on random prompts: with 2.33 standard errors about one column in a hundred gets through."""
     level = options_of(EXPERTISE)
@@ -192,7 +217,7 @@ def test_what_cannot_be_told_is_used_as_seldom_as_the_level_promises() -> None:
         texts, _ = pool(250, seed)
         rng = Random(seed)
         said: list[Tags] = [(rng.choice(level.options),) if n < 200 else None for n in range(len(texts))]
-        _, reports = tag_columns(level, said, np.arange(len(texts)), hashed_embedding(texts, 256))
+        _, reports = tag_columns(level, said, np.arange(len(texts)), Prompts(hashed_embedding(texts, 256)))
         used, total = used + sum(one.counts for one in reports), total + len(reports)
     assert used <= 0.06 * total
 
@@ -207,7 +232,10 @@ def test_the_same_prompt_twice_does_not_vouch_for_itself() -> None:
     said: list[Tags] = [tags for tags in own for _ in range(10)] + [None] * 500
     more = hashed_embedding(pool(500, 9)[0], 256)
     _, reports = tag_columns(
-        options_of(EXPERTISE), said, np.concatenate([group, 150 + np.arange(500)]), np.concatenate([prompts, more])
+        options_of(EXPERTISE),
+        said,
+        np.concatenate([group, 150 + np.arange(500)]),
+        Prompts(np.concatenate([prompts, more])),
     )
     assert not any(one.counts for one in reports)
 
@@ -216,7 +244,7 @@ def test_too_few_tags_teach_nothing_and_a_reply_without_an_option_is_no_tag() ->
     texts, topics = pool(400)
     subject = options_of(DIMENSIONS["subject_of_expertise"])
     said: list[Tags] = [() if n < LEAST_TAUGHT else (topic,) if n < 150 else None for n, topic in enumerate(topics)]
-    table, reports = tag_columns(subject, said, np.arange(400), hashed_embedding(texts, 256))
+    table, reports = tag_columns(subject, said, np.arange(400), Prompts(hashed_embedding(texts, 256)))
     assert table.names == ()
     assert {one.use for one in reports} == {"few"}
     every, _ = tag_columns(

@@ -110,6 +110,7 @@ def test_a_run_that_the_money_stops_is_gone_on_with(world: World) -> None:
     set_cap(world.cast.task, needed.most_micros // 20)
     first = tag_all(world, judge)
     assert first.state == "succeeded"
+    assert first.state == "succeeded", first.error
     assert 0 < first.result["left"] < 60
     assert "raise the cap" in first.result["message"]
     assert_money_adds_up(world.cast.task)
