@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 MOST_TOKENS = 512
-TOKENS_PER_BATCH = 8192
+TOKENS_PER_BATCH, MOST_ROWS = 8192, 64
 
 
 class SentenceEncoder:
@@ -47,50 +47,59 @@ class SentenceEncoder:
         """float32 [N, width]: the mean of a text's tokens, its markers with them (or the first alone, where the folder
         pools so), of unit length. Texts are read up to 512 tokens, or as far as the encoder does."""
         out = np.zeros((len(texts), self.width), dtype=np.float32)
-        for rows, hidden, mask in self._batches(texts):
-            weights = mask.unsqueeze(-1).float()
-            pooled = hidden[:, 0] if self._first_alone else (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-            out[rows] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+        for rows, hidden, mask, _ in self._batches(texts):
+            out[rows] = self._pooled(hidden, mask)
         return out
 
-    def bert_scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """BERTScore F1 per pair [N] (Zhang et al. 2020, without idf and rescaling): each token is matched to the most
-        similar one of the other text by cosine of last hidden states; markers such as [CLS] are left out. 0 where a
-        text has no other token. Symmetric in its two texts."""
-        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
-        tokens = self._tokens(texts)
-        place = {text: n for n, text in enumerate(texts)}
-        return np.array([_greedy_f1(tokens[place[a]], tokens[place[b]]) for a, b in pairs], dtype=np.float32)
+    def compare(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Embeddings of the first and of the second texts [N, width], and BERTScore F1 [N], reading each text once.
 
-    def _tokens(self, texts: Sequence[str]) -> list[Tensor]:
-        found: list[Tensor] = [torch.zeros(0, self.width)] * len(texts)
-        for rows, hidden, mask in self._batches(texts, plain=True):
+        BERTScore (Zhang et al. 2020, without idf and rescaling): each token is matched to the most similar one of the
+        other text by cosine of last hidden states; markers such as [CLS] are left out. 0 where a text has no other
+        token. Symmetric in its two texts.
+        """
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        vectors = np.zeros((len(texts), self.width), dtype=np.float32)
+        tokens: list[Tensor] = [torch.zeros(0, self.width)] * len(texts)
+        for rows, hidden, mask, plain in self._batches(texts):
+            vectors[rows] = self._pooled(hidden, mask)
             unit = torch.nn.functional.normalize(hidden, dim=-1)
             for n, row in enumerate(rows):
-                found[row] = unit[n][mask[n].bool()]
-        return found
+                tokens[row] = unit[n][plain[n].bool()]
+        place = {text: n for n, text in enumerate(texts)}
+        first, second = [place[a] for a, _ in pairs], [place[b] for _, b in pairs]
+        scores = [_greedy_f1(tokens[a], tokens[b]) for a, b in zip(first, second, strict=True)]
+        return vectors[first], vectors[second], np.array(scores, dtype=np.float32)
 
-    def _batches(self, texts: Sequence[str], *, plain: bool = False) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """(rows, last hidden states [n, T, width], mask [n, T]) of texts of like lengths; ``plain`` masks the markers
-        that the tokenizer adds."""
+    def _pooled(self, hidden: Tensor, mask: Tensor) -> NDArray[np.float32]:
+        weights = mask.unsqueeze(-1).float()
+        mean = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+        pooled = torch.nn.functional.normalize(hidden[:, 0] if self._first_alone else mean, dim=-1)
+        return np.asarray(pooled.cpu().numpy(), dtype=np.float32)
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Tensor, Tensor, Tensor]]:
+        """(rows, last hidden states [n, T, width], mask [n, T], mask without the markers that the tokenizer adds
+        [n, T]) of texts of like lengths."""
         encoded = [self._encoded(text) for text in texts]
         order = sorted((n for n, one in enumerate(encoded) if one[0]), key=lambda n: len(encoded[n][0]))
         start = 0
         while start < len(order):
-            size = max(TOKENS_PER_BATCH // len(encoded[order[min(start + 64, len(order)) - 1]][0]), 1)
-            rows = order[start : start + min(size, 64)]
+            widest = len(encoded[order[min(start + MOST_ROWS, len(order)) - 1]][0])
+            rows = order[start : start + min(max(TOKENS_PER_BATCH // widest, 1), MOST_ROWS)]
             start += len(rows)
             longest = len(encoded[rows[-1]][0])
             ids = torch.full((len(rows), longest), self._padding, device=self._device)
-            mask, shown = torch.zeros_like(ids), torch.zeros_like(ids)
+            mask, plain = torch.zeros_like(ids), torch.zeros_like(ids)
             for n, row in enumerate(rows):
                 own, special = encoded[row]
                 ids[n, : len(own)] = torch.tensor(own, device=self._device)
                 mask[n, : len(own)] = 1
-                shown[n, : len(own)] = 1 - torch.tensor(special, device=self._device)
+                plain[n, : len(own)] = 1 - torch.tensor(special, device=self._device)
             with torch.inference_mode():
                 hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            yield rows, hidden, shown if plain else mask
+            yield rows, hidden, mask, plain
 
     def _encoded(self, text: str) -> tuple[list[int], list[int]]:
         one = self._tokenizer(text, truncation=True, max_length=self._most, return_special_tokens_mask=True)

@@ -45,8 +45,10 @@ class Encoder(Protocol):
         """Vectors of unit length [N, width]."""
         ...
 
-    def bert_scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """BERTScore F1 [N]."""
+    def compare(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Vectors of the first and of the second texts [N, width], and BERTScore F1 [N]."""
         ...
 
 
@@ -117,14 +119,19 @@ def describe_pairs(
     With one, embeddings are its vectors followed by the eight columns of length and format, and BERTScore is a column,
     also adjusted by lengths.
     """
-    phi_a = embeddings_of([pair.a for pair in pairs], dim, seed, encoder)
-    phi_b = embeddings_of([pair.b for pair in pairs], dim, seed, encoder)
+    a, b = [pair.a for pair in pairs], [pair.b for pair in pairs]
+    scores: NDArray[np.float32] | None = None
+    if encoder is None:
+        phi_a, phi_b = hashed_embedding(a, dim, seed), hashed_embedding(b, dim, seed)
+    else:
+        first, second, scores = encoder.compare(list(zip(a, b, strict=True)))
+        phi_a, phi_b = _with_format(first, a), _with_format(second, b)
     similar = cosine(phi_a, phi_b)
     rows = [_values_of(pair, float(similar[index])) for index, pair in enumerate(pairs)]
     values = np.array(rows, dtype=np.float32).reshape(len(pairs), len(PAIR_NAMES))
     table = FeatureTable(PAIR_NAMES, values)
-    if encoder is not None:
-        table = _with_bert_scores(table, encoder.bert_scores([(pair.a, pair.b) for pair in pairs]))
+    if scores is not None:
+        table = _with_bert_scores(table, scores)
     return FeatureSet(table, phi_a - phi_b, recipe(dim, seed, encoder_name))
 
 
@@ -132,7 +139,11 @@ def embeddings_of(texts: Sequence[str], dim: int, seed: int, encoder: Encoder | 
     """φ [N, d], by the encoder or hashed; the last eight columns are length and format either way."""
     if encoder is None:
         return hashed_embedding(texts, dim, seed)
-    return np.concatenate([encoder.embed(texts), format_columns(texts)], axis=1)
+    return _with_format(encoder.embed(texts), texts)
+
+
+def _with_format(vectors: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
+    return np.concatenate([vectors, format_columns(texts)], axis=1)
 
 
 def _with_bert_scores(table: FeatureTable, scores: NDArray[np.float32]) -> FeatureTable:

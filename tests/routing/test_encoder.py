@@ -80,7 +80,9 @@ def test_a_folder_that_pools_by_its_first_token_does(tmp_path: Path) -> None:
 
 def test_bert_score_is_greedy_matching_without_markers(folder: Path, encoder: SentenceEncoder) -> None:
     pairs = [(TEXTS[0], TEXTS[2]), (TEXTS[2], TEXTS[0]), (TEXTS[0], TEXTS[0]), (TEXTS[1], ""), ("xyz 123", "paper")]
-    found = encoder.bert_scores(pairs)
+    first, second, found = encoder.compare(pairs)
+    assert np.allclose(first, encoder.embed([a for a, _ in pairs]), atol=1e-5)
+    assert np.allclose(second, encoder.embed([b for _, b in pairs]), atol=1e-5)
     for (a, b), score in zip(pairs, found, strict=True):
         tokens = []
         for text in (a, b):
