@@ -106,6 +106,7 @@ class PlanCreation(serializers.Serializer[Any]):
     )
     most_people = whole("most_people")
     guarantee = serializers.BooleanField(required=False)
+    escalate = serializers.BooleanField(required=False)
     arms = ArmBody(many=True, required=False)
     explore = whole("explore")
     least_points = whole("least_points")

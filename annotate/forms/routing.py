@@ -36,7 +36,7 @@ USUAL = {ROUNDS, "random", "all_judge", "all_human", "disagreement", "adv_topk",
 MAIN = ("budget", "judge", "labels")
 FOLDS = {
     "How rounds go": ("explore", "least_points", "most_labels"),
-    "Rules that hold first": ("floors", "most_people", "guarantee"),
+    "Rules that hold first": ("floors", "most_people", "guarantee", "escalate"),
     "Advanced settings": ("kind", "seed"),
 }
 
@@ -98,6 +98,11 @@ class PlanForm(forms.Form):
         help_text="Before anything else, whatever the strategy wishes.",
     )
     most_people = whole("most_people", label="Instances for people, at most", required=False)
+    escalate = forms.BooleanField(
+        label="A person where the judge is unsure",
+        required=False,
+        help_text="Where it contradicts itself or its panel is split, while the plan's money lasts. Not for rounds.",
+    )
     guarantee = forms.BooleanField(
         label="Never below random",
         required=False,
@@ -149,7 +154,7 @@ class PlanForm(forms.Form):
         """What :func:`routing.services.planning.make_plan` is given."""
         data = self.cleaned_data
         given = {name: data[name] for name in LIMITS if data.get(name) is not None}
-        rules = {name: data[name] for name in ("floors", "most_people", "guarantee") if data.get(name)}
+        rules = {name: data[name] for name in ("floors", "most_people", "guarantee", "escalate") if data.get(name)}
         return {
             "strategy": data["strategy"],
             "budget_micros": data["budget"],

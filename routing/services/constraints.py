@@ -36,6 +36,10 @@ def errors_in(params: Mapping[str, Any], *, in_rounds: bool) -> dict[str, str]:
         errors["guarantee"] = "Must be true or false."
     elif params.get("guarantee") and in_rounds:
         errors["guarantee"] = "Rounds stop by what was learned; only plans that ask at once can fall back to random."
+    if not isinstance(params.get("escalate", False), bool):
+        errors["escalate"] = "Must be true or false."
+    elif params.get("escalate") and in_rounds:
+        errors["escalate"] = "Rounds ask people where the judge is unsure anyway."
     return errors
 
 

@@ -73,7 +73,7 @@ def decisions_of(
         arm = ARMS[Source(int(answer.arm[row]))]
         own = arms[int(answer.choice[row])] if arms and answer.choice[row] >= 0 else None
         details: dict[str, Any] = {"tags": [[name, round(size, 4)] for name, size in tops[row]]}
-        if p_a is not None:
+        if p_a is not None and np.isfinite(p_a[row]):
             details["p_a"] = round(float(p_a[row]), 4)
         rows.append(
             RoutingDecision(

@@ -22,6 +22,7 @@ from routing.ppm.evaluation import Z80, Z95
 from routing.ppm.outlook import fit_outlook
 from routing.ppm.pool import Arm, Budget, NotFittedError, Plan, Pool
 from routing.ppm.preparation import Prepared, prepare
+from routing.ppm.quality import Floats, combine, side_of
 from routing.ppm.regression import MODELS
 from routing.ppm.strategies import STRATEGIES, Strategy, strategy_named
 
@@ -79,6 +80,7 @@ def make_plan(
     throughout), ``most_people`` (instances for people at most), ``guarantee`` (random rather than a prediction that is
     not surely above it). ``left_out``: tags and metadata fields that are no features of this plan; by default those
     that the task leaves out.
+    ``escalate``: a person where the judge contradicts itself or its panel is split, while the plan's money lasts.
     ``arms``: more arms to choose from (:class:`routing.services.arms.OwnArm`).
     Raises InvalidInput.
     """
@@ -141,7 +143,7 @@ def _checked(
             errors["arms"] = f"Only the strategy {own_arms.CHOOSES} chooses among several arms."
     errors |= constraints.errors_in(params, in_rounds=strategy == rounds.ROUNDS)
     errors |= task_features.errors_in(params)
-    known = {*LIMITS, "arms", "kind", "pilot", "floors", "guarantee", "left_out"}
+    known = {*LIMITS, "arms", "kind", "pilot", "floors", "guarantee", "escalate", "left_out"}
     errors |= dict.fromkeys(set(params) - known, "This cannot be set.")
     if errors:
         raise InvalidInput("The plan cannot be made like this.", errors=errors)
@@ -216,10 +218,21 @@ def _compute(context: JobContext, plan: RoutingPlan) -> dict[str, Any]:
     if others:
         summary["arms"] = own_arms.counts_of(plan, answer, arms, pool)
     named = arms.arms if others else ()
-    decisions = decisions_of(plan, known.ids, pool, answer, worth, labels=labels, arms=named)
+    decisions = decisions_of(
+        plan, known.ids, pool, answer, worth, labels=labels, arms=named, p_a=_believed(known, prepared)
+    )
     predicted = (answer.predicted.mean, answer.predicted.sd) if answer.predicted else (None, None)
     _store(context, plan, decisions, prepared, summary, curve, predicted, kind)
     return dict(summary["counts"])
+
+
+def _believed(known: TaskEvidence, prepared: Prepared) -> Floats | None:
+    """P(a better) [N] from the judge, calibrated on what people said elsewhere, and people's own labels; NaN where
+    nobody gave a side."""
+    if prepared.pool.advantage is None:
+        return None
+    facts = known.evidence
+    return combine(side_of(facts.judge_p), prepared.pool.advantage.p_judge, facts.votes, prepared.quality.accuracy)
 
 
 def _judge_arm(plan: RoutingPlan) -> Arm:

@@ -28,12 +28,15 @@ from routing.judge.answering import answers_of, preference_value
 from routing.judge.calling import CallResult
 from routing.judge.verdict import Verdict as Reading
 
-from ..models import Judge, JudgeCall, RoutingDecision, Verdict
+from ..models import Judge, JudgeCall, RoutingDecision, RoutingPlan, Verdict
 from .asking import Asking
 from .calls import UNREACHED, Question, results_of
 from .judges import micros
+from .money import plan_money
 from .requests import ask_people
 
+ABSTAINED, NOBODY = "judge abstained", "judge abstained; the budget covers no person"
+UNSURE = "The judge contradicts itself or its panel is split here: a person decides."
 MOST_TRIES = 2
 """Runs after which an instance that the endpoint never answers goes to a person."""
 
@@ -145,7 +148,24 @@ def answer_request(task: Task, question: Question, row: Verdict) -> HandedOver |
     request.received, request.ended_at = int(not abstained), timezone.now()
     request.price_micros = _paid_for(request, row)
     request.save(update_fields=["state", "received", "ended_at", "price_micros"])
-    return _ask_person_instead(task, question.instance, request) if abstained else None
+    if abstained:
+        return _ask_person_instead(task, question.instance, request, ABSTAINED, NOBODY)
+    if row.needs_person and _escalates(task, request):
+        return _ask_person_instead(task, question.instance, request, UNSURE)
+    return None
+
+
+def _plan_of(request: AnnotationRequest) -> RoutingPlan | None:
+    """The plan that asks for it now: the last one in force that decided so."""
+    decisions = RoutingDecision.objects.filter(request=request).exclude(plan__applied_at=None)
+    newest = decisions.select_related("plan").order_by("plan__applied_at").last()
+    return newest.plan if newest else None
+
+
+def _escalates(task: Task, request: AnnotationRequest) -> bool:
+    """Whether its plan sends what the judge is unsure of to a person, and has the money for one."""
+    plan = _plan_of(request)
+    return bool(plan and plan.params.get("escalate") and plan_money(plan).left >= task.human_price_micros)
 
 
 def _paid_for(request: AnnotationRequest, row: Verdict) -> int:
@@ -158,17 +178,20 @@ def _paid_for(request: AnnotationRequest, row: Verdict) -> int:
     return int(calls.aggregate(sum=Sum("cost_micros"))["sum"] or 0)
 
 
-def _ask_person_instead(task: Task, instance: Instance, request: AnnotationRequest) -> HandedOver | None:
-    decisions = RoutingDecision.objects.filter(request=request)
-    newest = decisions.exclude(plan__applied_at=None).select_related("plan").order_by("plan__applied_at").last()
-    origin = newest.plan.origin if newest else request.origin
+def _ask_person_instead(
+    task: Task, instance: Instance, request: AnnotationRequest, reason: str, without: str = ""
+) -> HandedOver | None:
+    """Ask one person and say why; where the budget covers none, the decision stays, or says ``without``."""
+    decisions, plan = RoutingDecision.objects.filter(request=request), _plan_of(request)
+    origin = plan.origin if plan else request.origin
     try:
         with transaction.atomic():
             made, _ = ask_people(task, {instance.pk: 1}, origin=origin)
     except BudgetExhausted:
-        decisions.update(reason="judge abstained; the budget covers no person")
+        if without:
+            decisions.update(reason=without)
         return None
-    decisions.update(reason="judge abstained", request=made[instance.pk])
+    decisions.update(reason=reason, request=made[instance.pk])
     return HandedOver(instance, origin)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
 from feedback.exceptions import InvalidInput, WrongState
 from feedback.models import Adjudication, Annotation, AnnotationRequest, Instance
 from feedback.services import adjudicating, tasks
-from routing.models import JudgeCall, Verdict
-from routing.services import corrections, judges, judging
+from routing.models import JudgeCall, RoutingPlan, Verdict
+from routing.services import corrections, judges, judging, verdicts
 from routing.services.asking import Asking, worst_cases
 from routing.services.corrections import Corrections
 from routing.services.money import plan_money
@@ -184,6 +185,27 @@ def test_a_plan_pays_of_a_panel_what_its_members_cost_from_then_on(cast: Cast) -
     assert judge_all(cast, panel, {"kind": "plan", "plan": str(plan.public_id)}).result["judged"] == 5
     plan.refresh_from_db()
     assert 0 < plan_money(plan).spent == spent_on_calls(cast.task) - earlier
+
+
+def test_what_a_panel_is_split_on_goes_to_a_person_while_the_plans_money_lasts(cast: Cast) -> None:
+    set_cap(cast.task, PLENTY)
+    panel = panel_of(cast, *three(cast, noise={"flip": 0.4, "position_bias": 0.0}), least_agreement=1.0)
+    plan = plan_for_judge(cast, panel)
+    held = plan_money(plan).reserved
+    price = cast.task.human_price_micros
+    RoutingPlan.objects.filter(pk=plan.pk).update(
+        params={"escalate": True}, budget_micros=held + price, state="applied", applied_at=timezone.now()
+    )
+    job = judge_all(cast, panel, {"kind": "plan", "plan": str(plan.public_id)})
+    split = Verdict.objects.filter(judge=panel, needs_person=True).exclude(annotation=None)
+    assert split.count() > 1
+    assert job.result["to_people"] == 1
+    (person,) = AnnotationRequest.objects.filter(source="human")
+    assert (person.state, person.wanted, person.origin) == ("open", 1, plan.origin)
+    assert split.filter(instance=person.instance).exists()
+    assert plan.decisions.get(instance=person.instance).reason == verdicts.UNSURE
+    assert Annotation.objects.filter(annotator=panel.annotator).count() == job.result["judged"]
+    assert_money_adds_up(cast.task)
 
 
 def test_a_panel_that_rates_on_different_ranges_is_refused_in_words(bare: Cast) -> None:

@@ -107,6 +107,8 @@ def test_enough_reward_model_runs_replace_the_proxy(world: World) -> None:
         ({"params": {"kind": "oracle"}}, "kind"),
         ({"params": {"surprise": 1}}, "surprise"),
         ({"params": {"pilot": "x"}}, "pilot"),
+        ({"params": {"escalate": 1}}, "escalate"),
+        ({"strategy": "adaptive_advantage", "params": {"escalate": True}}, "escalate"),
         ({"seed": 2**70}, "seed"),
     ],
 )
@@ -359,6 +361,17 @@ def test_a_request_without_a_slot_gets_one_again_once(world: World) -> None:
     assert Instance.objects.get(pk=lent.instance_id).open_slots == 0
     assert label_open(world) == 3
     assert assert_money_adds_up(world.cast.task).reserved_micros == 0
+
+
+def test_a_plan_at_once_keeps_what_is_believed_of_each_instance(world: World) -> None:
+    plan = planned(world, "disagreement", 12)
+    judged = plan.decisions.filter(arm="judge").select_related("instance")
+    sure = {True: [], False: []}  # type: dict[bool, list[float]]
+    for one in judged:
+        p_a = one.details["p_a"]
+        sure[len(one.instance.prompt[0]["content"]) > 200].append(max(p_a, 1 - p_a))
+    # the judge says .9 everywhere, and errs on long prompts
+    assert sum(sure[True]) / len(sure[True]) < 0.75 < sum(sure[False]) / len(sure[False])
 
 
 def test_how_far_a_plan_is(world: World) -> None:
