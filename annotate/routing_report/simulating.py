@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from routing.ppm.adaptive import Learner
-from routing.ppm.pilot import advised_pilot_size, draw_pilot
+from routing.ppm.pilot import advised_pilot_size
 from routing.ppm.pool import Arm, Budget, Pool
-from routing.ppm.preparation import Prepared, prepare
-from routing.ppm.quality import Votes, estimate_advantage, side_of
+from routing.ppm.preparation import Evidence, Prepared, advantage_of, learner_of, prepare
+from routing.ppm.quality import Votes, side_of
 from routing.ppm.strategies import BATCH_DEFAULT, ONLINE_DEFAULT, STRATEGIES
 from routing.ppm.worlds import World, benchmark, evidence_of, labels_of, make_world, signals_of_world, with_truth
 from routing.replay.plan import affordable
@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 Tell = Callable[[str], None]
 
 BUDGETS = (0.10, 0.25, 0.50, 0.75)
+# A plan keeps what people and judge say together (a posterior); the published strategies let people overwrite.
+COMBINED = ("adv_topk", "ppm_guided")
 UNPILOTED = ("all_judge", "all_human", "disagreement", "uncertainty", "length_gap", "oracle")
 RANDOM, RANDOM_DRAWS = "random", 4
 ONE_LABEL = Arm("person", "crowd", 1.0)
@@ -104,33 +106,43 @@ def _line(name: str, budget: float, cells: Floats, gains: Floats) -> SimulatedLi
 
 @dataclass(frozen=True)
 class Setting:
-    """One world with its people: what three persons say of each instance [3, N], and pools without and with a pilot."""
+    """One world with its people: what three persons say of each instance [3, N], a pool without any label, and in which
+    order a pilot draws the instances [N]."""
 
     world: World
     people: Floats
     bare: Pool
-    piloted: Pool
-    pilot: int
+    order: NDArray[np.int64]
+    seed: int
+    kept: dict[int, Pool] = field(default_factory=dict)
+
+    def piloted(self, labels: int) -> Pool:
+        """The pool after the pilot, of one label each, that is advised where money pays for so many labels."""
+        size = min(advised_pilot_size(len(self.order), labels), labels)
+        if size not in self.kept:
+            drawn = np.sort(self.order[:size])
+            votes = Votes(drawn, np.arange(size) % 20, self.people[0][drawn])
+            evidence = evidence_of(self.world, votes)
+            prepared = prepare(evidence, ONE_LABEL, np.random.default_rng(self.seed))
+            self.kept[size] = _with_three(prepared, evidence)
+        return self.kept[size]
 
 
 def setting_of(world: World, seed: int, flip: Floats | None = None) -> Setting:
-    """Draw people, who err by the world's rates or by `flip` [N], and a pilot of one label each."""
+    """Draw people, who err by the world's rates or by `flip` [N], and the order in which a pilot draws instances."""
     rng, size = np.random.default_rng(seed), len(world.gold)
     rate = world.human_flip if flip is None else flip
     people = np.where(rng.random((3, size)) >= rate, world.gold, -world.gold)
     nobody = Votes(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     bare = with_truth(prepare(evidence_of(world, nobody), ONE_LABEL, rng).pool, world)
-    drawn = draw_pilot(np.ones(size, dtype=bool), advised_pilot_size(size), rng).instances
-    evidence = evidence_of(world, Votes(drawn, np.arange(len(drawn)) % 20, people[0][drawn]))
-    prepared = prepare(evidence, ONE_LABEL, rng)
-    return Setting(world, people, bare, _with_three(prepared, evidence.quality_features), len(drawn))
+    return Setting(world, people, bare, rng.permutation(size), seed)
 
 
-def _with_three(prepared: Prepared, features: Floats) -> Pool:
+def _with_three(prepared: Prepared, evidence: Evidence) -> Pool:
     pool = prepared.pool
     if prepared.quality.judge is None:
         return pool
-    three = estimate_advantage(prepared.quality, pool.judge_p, features, THREE.n_labels)
+    three = advantage_of(evidence, prepared.quality, pool.learner, THREE.n_labels)
     return replace(pool, arm_advantages={THREE.name: three})
 
 
@@ -155,15 +167,26 @@ def planned(setting: Setting, name: str, labels: int, seed: int) -> tuple[Floats
     world, size = setting.world, len(setting.world.gold)
     if name == "all_human":
         return setting.people[0], 1.0
-    piloted = name not in (*UNPILOTED, RANDOM)
-    pool = setting.piloted if piloted else setting.bare
-    money = float(max(labels - setting.pilot * piloted, 0))
+    pool = setting.bare if name in (*UNPILOTED, RANDOM) else setting.piloted(labels)
+    money = float(labels - int(pool.human_done.sum()))
     others = (THREE,) if name == "adv_per_cost" else ()
     plan = STRATEGIES[name].route(pool, Budget(money, FREE, ONE_LABEL, others), np.random.default_rng(seed))
     kept = labels_of(world, plan.human_mask, setting.people[0])
+    if name in COMBINED:
+        kept = combined(world, plan.human_mask, setting.people[0])
     several = plan.choice == 2
     kept[several] = np.sign(setting.people.sum(axis=0))[several]
     return kept, float(plan.human_mask.sum() + 2 * several.sum()) / size
+
+
+def combined(world: World, human_mask: NDArray[np.uint8], said: Floats) -> Floats:
+    """A mix's labels [N] as they are frozen: 2p − 1 by the posterior of people and judge where a person labelled, the
+    judge's side elsewhere."""
+    kept, rows = side_of(world.judge_p), np.flatnonzero(human_mask)
+    votes = Votes(rows, np.zeros(len(rows), dtype=np.int64), said[rows])
+    learner = learner_of(signals_of_world(world), votes, kept.copy())
+    kept[rows] = 2.0 * learner.probability[rows] - 1.0
+    return kept
 
 
 def adaptive_labels(setting: Setting, labels: Sequence[int], seed: int) -> list[tuple[Floats, float]]:

@@ -50,7 +50,8 @@ class MixDesign:
 class Outlook:
     """A fitted performance-prediction model with its design.
 
-    `extra_sd` is error common to all mixes (validation sampling).
+    `extra_sd` is error common to all mixes (validation sampling); `target` the pairs that proxies were scored on, None
+    where real runs were.
     """
 
     kind: str
@@ -60,11 +61,20 @@ class Outlook:
     extra_sd: float = 0.0
     shift: float = 0.0
     slope: float = 1.0
+    target: ProxyMetric | None = None
 
     def predict(self, masks: Masks) -> tuple[Floats, Floats]:
         """(mean [M], sd [M]) of the metric for masks [M, N]."""
         mean, sd = self.model.predict(self.design.matrix(masks))
         return self.shift + self.slope * mean, np.hypot(self.slope * sd, self.extra_sd)
+
+    def gains_over(self, masks: Masks, other: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """(mean [M], sd [M]) of how far masks [M, N] score above another mix [N]: the model's error, and that of the
+        validation pairs, which a model fitted on their scores cannot know of."""
+        weights = self.design.models.weights(np.concatenate([other[None, :], masks]))
+        mean, sd = self.model.predict(self.design.matrix(np.concatenate([other[None, :], masks]), weights))
+        error = np.zeros(len(masks)) if self.target is None else self.target.paired_errors(weights[1:], weights[0])
+        return self.slope * (mean[1:] - mean[0]), self.slope * np.hypot(sd[1:], error)
 
 
 def fit_outlook(
@@ -75,6 +85,7 @@ def fit_outlook(
     noise: Floats | None = None,
     extra_sd: float = 0.0,
     weights: Singles | None = None,
+    target: ProxyMetric | None = None,
 ) -> Outlook:
     """Fit the named model (see regression.MODELS) to the scores [M] of masks [M, N], with their proxy models if known.
 
@@ -84,7 +95,7 @@ def fit_outlook(
     part = None if weights is None else weights[rows]
     phi = design.matrix(masks[rows], part)
     model = fit_model(kind, phi, scores[rows], None if noise is None else noise[rows], len(SUMMARY_NAMES))
-    return Outlook(kind, design, model, len(scores), extra_sd)
+    return Outlook(kind, design, model, len(scores), extra_sd, target=target)
 
 
 def fit_to_runs(outlook: Outlook, masks: Masks, values: Floats, slope_strength: float = 0.05) -> Outlook:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 LARGE_POOL = 3000
 LEAST, MOST = 300, 1000
 SMALL_SHARE = 0.05
+SHARE_OF_LABELS = 0.4
 ENOUGH_TO_PREDICT = 60
 ROUND_SIZES = (30, 60, 100, 300, 1000)
 # What one person or a good judge reaches on preferences; the precision hardly moves with it.
@@ -25,14 +26,15 @@ class PilotSample:
     propensity: NDArray[np.float64]
 
 
-def advised_pilot_size(pool_size: int) -> int:
-    """300–1,000 instances (5%) for a large pool.
+def advised_pilot_size(pool_size: int, affordable: int | None = None) -> int:
+    """300–1,000 instances for a large pool: two of five labels that the money pays for, 5% where that is not known.
 
     For one up to 3,000 it is 5%, as more would eat what routing can gain, but at least the 60 that leave enough decided
     ones to predict a metric from; never more than half of the pool.
     """
     if pool_size > LARGE_POOL:
-        return int(min(max(LEAST, SMALL_SHARE * pool_size), MOST))
+        wanted = SMALL_SHARE * pool_size if affordable is None else SHARE_OF_LABELS * affordable
+        return int(min(max(LEAST, wanted), MOST))
     return min(max(ENOUGH_TO_PREDICT, round(SMALL_SHARE * pool_size)), (pool_size + 1) // 2)
 
 
@@ -46,9 +48,9 @@ def pilot_precision(size: int, accuracy: float = TYPICAL_ACCURACY) -> float:
     return float(INTERVAL_Z * np.sqrt(accuracy * (1.0 - accuracy) / size))
 
 
-def sizes_to_compare(pool_size: int) -> list[int]:
+def sizes_to_compare(pool_size: int, affordable: int | None = None) -> list[int]:
     """The advised size among round ones that the pool has, ascending."""
-    advised = advised_pilot_size(pool_size)
+    advised = advised_pilot_size(pool_size, affordable)
     return sorted({size for size in (*ROUND_SIZES, advised) if 0 < size <= pool_size})
 
 

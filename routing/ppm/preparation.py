@@ -31,6 +31,7 @@ from routing.ppm.proxy import (
     fit_proxy,
     leave_one_out_margin,
     principal_parts,
+    topic_parts,
 )
 from routing.ppm.quality import (
     Advantage,
@@ -114,8 +115,9 @@ def evidence_from_table(
     Without `signals`, pairs are taken to share neither prompts nor completions.
     """
     edges = fit_bins(table) if bins is None else bins
-    features = judge_features(judge_p, order_consistent, difference, table, self_consistency)
     tags = tag_matrix(table, edges)
+    known_of_judge = judge_features(judge_p, order_consistent, difference, table, self_consistency)
+    features = np.column_stack([known_of_judge, topic_parts(tags)])
     names = tag_names(edges, table.names)
     gap = np.abs(table.column(SIGNED_NAME)).astype(np.float64)
     known = signals or signals_alone(judge_p, FeatureSet(table, difference, ""))
@@ -180,20 +182,34 @@ def prepare(
     strategies that need nothing still route.
     """
     quality = fit_label_quality(evidence.judge_p, evidence.quality_features, evidence.votes)
+    side = side_of(evidence.judge_p)
+    learner = None if evidence.signals is None else learner_of(evidence.signals, evidence.votes, side)
     if quality.judge is None:
         note = "No instance has both a verdict and a person's label yet: label a pilot first."
-        return Prepared(_pool(evidence), quality, None, (note,))
-    advantage = estimate_advantage(quality, evidence.judge_p, evidence.quality_features, human.n_labels)
+        return Prepared(_pool(evidence, learner), quality, None, (note,))
+    advantage = advantage_of(evidence, quality, learner, human.n_labels)
     validation = _split_validation(evidence, quality, rng)
     if min(len(validation.first), len(validation.second)) < LEAST_VALIDATION:
         note = f"The pilot has fewer than {2 * LEAST_VALIDATION} decided instances: no metric can be predicted yet."
-        return Prepared(_pool(evidence, advantage), quality, None, (note,))
+        return Prepared(_pool(evidence, learner, advantage), quality, None, (note,))
     outlook, gain = _fit_predictions(evidence, advantage, validation, human, rng, mixes, kind, tag_kind)
-    return Prepared(_pool(evidence, advantage, gain, outlook), quality, gain, ())
+    return Prepared(_pool(evidence, learner, advantage, gain, outlook), quality, gain, ())
+
+
+def advantage_of(evidence: Evidence, quality: LabelQuality, learner: Learner | None, n_labels: int = 1) -> Advantage:
+    """Advantage of n labels by what the judge's errors and, where there is a learner, what the better sides look like.
+    Raises ValueError if the judge is not fitted.
+    """
+    believed = None
+    if learner is not None:
+        p = learner.unlabelled_probability
+        believed = np.where(evidence.judge_p > 0.5, p, 1.0 - p)
+    return estimate_advantage(quality, evidence.judge_p, evidence.quality_features, n_labels, believed)
 
 
 def _pool(
     evidence: Evidence,
+    learner: Learner | None,
     advantage: Advantage | None = None,
     gain: TagGain | None = None,
     outlook: Outlook | None = None,
@@ -212,9 +228,7 @@ def _pool(
         outlook=outlook,
         tag_model=gain,
         length_gap=evidence.length_gap,
-        learner=None
-        if evidence.signals is None
-        else learner_of(evidence.signals, evidence.votes, side_of(evidence.judge_p)),
+        learner=learner,
     )
 
 
@@ -261,7 +275,8 @@ def _fit_predictions(
     guided = draw_mixes(evidence.tags, draw_budgets(mixes, len(cost), rng), rng, advantage.mean)
     weights = models.weights(guided)
     sampling = target.standard_error(weights[0])
-    outlook = fit_outlook(kind, design, guided, target.scores(weights), extra_sd=sampling, weights=weights)
+    scores = target.scores(weights)
+    outlook = fit_outlook(kind, design, guided, scores, extra_sd=sampling, weights=weights, target=target)
     published = draw_mixes(evidence.tags, draw_budgets(min(max(mixes // 2, 3), MOST_TAG_MIXES), len(cost), rng), rng)
     gain = fit_tag_gain(evidence.tags, published, target.scores(models.weights(published)), tag_kind)
     return outlook, gain

@@ -36,22 +36,23 @@ def propose(
     tags: Masks,
     advantage: Floats,
     done: NDArray[np.bool_],
+    worth: NDArray[np.bool_],
     most: int,
     count: int,
     rng: np.random.Generator,
     sd: float = 0.0,
 ) -> Iterator[Masks]:
-    """`count` mixes in chunks [M, N], each with the done instances and `most` of those where people have the advantage.
+    """`count` mixes in chunks [M, N], each with the done instances and `most` of those that are worth a person.
 
     Three of ten by the published knapsack walk over tags, the others by Gumbel draws of the advantage at temperatures
     to near uniform, from near greedy or, where the advantage has a standard error `sd`, from noise as large as that:
-    a mix that is greedier than the advantage is known only looks better. Nobody is sent where the advantage is zero or
-    less, even with budget left.
+    a mix that is greedier than the advantage is known only looks better. Nobody is sent elsewhere, even with budget
+    left.
     """
-    worth = np.flatnonzero((advantage > 0) & ~done)
-    most = min(most, len(worth))
+    open_to_people = np.flatnonzero(worth & ~done)
+    most = min(most, len(open_to_people))
     members, low, high = (
-        tag_members(tags[worth]),
+        tag_members(tags[open_to_people]),
         np.log(max(LOWEST_TEMPERATURE, sd / GUMBEL_SD)),
         np.log(HIGHEST_TEMPERATURE),
     )
@@ -60,7 +61,8 @@ def propose(
         masks = np.tile(done.astype(np.uint8), (len(rows), 1))
         for row, place in enumerate(rows):
             if by_tags[place]:
-                masks[row, worth] = knapsack_mix(members, len(worth), most, rng)
+                masks[row, open_to_people] = knapsack_mix(members, len(open_to_people), most, rng)
             else:
-                masks[row, worth] = gumbel_mix(advantage[worth], most, float(np.exp(rng.uniform(low, high))), rng)
+                temperature = float(np.exp(rng.uniform(low, high)))
+                masks[row, open_to_people] = gumbel_mix(advantage[open_to_people], most, temperature, rng)
         yield masks

@@ -60,6 +60,17 @@ class ProxyMetric:
         mean = float(share @ right)
         return float(np.sqrt(np.sum(share**2 * (right - mean) ** 2)))
 
+    def paired_errors(self, weights: Singles, other: Singles) -> Floats:
+        """Sampling error, over validation pairs, of the difference in metric of models [M, d] to another one [d] → [M].
+
+        Models are scored on the same pairs, so most of what `standard_error` counts cancels.
+        """
+        if not self.weight.sum():
+            return np.full(len(weights), 0.5)
+        apart = self._right(weights) - self._right(other[None, :])
+        share = self.weight / self.weight.sum()
+        return np.asarray(np.sqrt((apart - (apart @ share)[:, None]) ** 2 @ share**2), dtype=np.float64)
+
     def _right(self, weights: Singles) -> Floats:
         """σ(k·g·v·w) for models [M, d] → [M, V]."""
         margins = (weights @ self.x.T).astype(np.float64)
@@ -123,6 +134,27 @@ def principal_parts(x: Singles, most: int = 32) -> Floats:
     """
     _, vectors = np.linalg.eigh((x.T @ x).astype(np.float64))
     return np.asarray(x @ vectors[:, ::-1][:, :most].astype(np.float32), dtype=np.float64)
+
+
+def topic_parts(tags: Masks, most: int = 16) -> Floats:
+    """The pool's topics as far as tags [N, F] show them: leading principal parts of standardised tags → [N, ≤ most].
+
+    Only parts that vary more than any would in tags drawn independently: above (1 + √(F/N))² (Marchenko & Pastur 1967).
+    Ninety tags of a few hundred labelled instances each say too little by themselves of where a judge errs.
+    """
+    size, count = tags.shape
+    if not size or not count:
+        return np.zeros((size, 0))
+    slices = list(_slices(size, 2 * count))
+    mean = tags.mean(axis=0)
+    sd = np.sqrt(np.maximum(mean * (1.0 - mean), TINY))
+    gram = np.zeros((count, count))
+    for rows in slices:
+        part = ((tags[rows] - mean) / sd).astype(np.float32)
+        gram += part.T @ part
+    values, vectors = np.linalg.eigh(gram / size)
+    kept = vectors[:, ::-1][:, : min(most, int((values > (1.0 + np.sqrt(count / size)) ** 2).sum()))]
+    return np.concatenate([((tags[rows] - mean) / sd) @ kept for rows in slices])
 
 
 def expected_delta(judge_side: Floats, p_judge: Floats, p_human: Floats) -> Floats:

@@ -31,6 +31,7 @@ LEAST_REPEATED = 50
 LEAST_SEEN = 0.05
 INTERVAL_Z = 1.645
 EVEN = 1e-9
+MOST_MOVED, BISECTIONS = 8.0, 30
 
 
 @dataclass(frozen=True)
@@ -243,16 +244,21 @@ def majority_accuracy(p: Floats, n_labels: int) -> Floats:
     return total
 
 
-def estimate_advantage(quality: LabelQuality, judge_p: Floats, features: Floats, n_labels: int = 1) -> Advantage:
+def estimate_advantage(
+    quality: LabelQuality, judge_p: Floats, features: Floats, n_labels: int = 1, believed: Floats | None = None
+) -> Advantage:
     """Advantage of n human labels over the judge for every instance of the pool. Raises ValueError if judge is not
     fitted.
 
     A tie or a missing verdict is right with probability one half. The interval is ±1.645 sd, human and judge
-    independent.
+    independent. `believed` [N] is P(judge right) by a second model; the two are then averaged in logits, since they
+    err in different places (a logarithmic opinion pool, Genest & Zidek 1986).
     """
     if quality.judge is None:
         raise ValueError("No instance was labelled by both people and the judge yet.")
     z_judge, s_judge = quality.judge.logits(features)
+    if believed is not None:
+        z_judge = _pooled(z_judge, believed)
     z_human, s_human = _human_logits(quality, features)
     sided = side_of(judge_p) != 0
     p_judge = np.where(sided, sigmoid(z_judge), 0.5)
@@ -261,6 +267,20 @@ def estimate_advantage(quality: LabelQuality, judge_p: Floats, features: Floats,
     spread = np.hypot(_spread(z_human, s_human, n_labels), spread_judge)
     mean = p_human - p_judge
     return Advantage(mean, mean - spread, mean + spread, p_human, p_judge)
+
+
+def _pooled(z: Floats, believed: Floats) -> Floats:
+    """Mean of logits z [N] and those of `believed` [N], moved so that the mean probability stays that of z: the second
+    model tells where the judge errs, the first, which was fitted to its errors, how often.
+    """
+    if not len(z):
+        return z
+    mixed, wanted = (z + logit(believed)) / 2.0, float(sigmoid(z).mean())
+    low, high = -MOST_MOVED, MOST_MOVED
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if sigmoid(mixed + middle).mean() < wanted else (low, middle)
+    return np.asarray(mixed + (low + high) / 2.0, dtype=np.float64)
 
 
 def _human_logits(quality: LabelQuality, features: Floats) -> tuple[Floats, Floats]:

@@ -14,6 +14,7 @@ from routing.ppm.logistic import sigmoid
 from routing.ppm.pool import Pool
 from routing.ppm.preference_model import Prior, sharing_of
 from routing.ppm.preparation import Evidence, verdict_features
+from routing.ppm.proxy import topic_parts
 from routing.ppm.quality import Votes, logit, side_of
 from routing.ppm.signals import Signals
 
@@ -106,7 +107,8 @@ def evidence_of(world: World, votes: Votes) -> Evidence:
 
     There are no texts: one coordinate of x stands for the length gap; it pulls the judge as the world's bias does.
     """
-    features = np.column_stack([verdict_features(world.judge_p, world.order_consistent, world.x), world.tags])
+    about = verdict_features(world.judge_p, world.order_consistent, world.x)
+    features = np.column_stack([about, topic_parts(world.tags)])
     names = tuple(f"tag_{number}" for number in range(world.tags.shape[1]))
     judged = np.ones(len(world.gold), dtype=bool)
     return Evidence(

@@ -16,9 +16,10 @@ from routing.ppm.arms import choose_arms
 from routing.ppm.pool import Arm, Budget, Plan, Pool, Source
 from routing.ppm.preparation import learner_of
 from routing.ppm.proposals import in_chunks, proposals_for, propose
+from routing.ppm.proxy import ProxyMetric
 from routing.ppm.quality import Advantage, Votes
 from routing.ppm.strategies import BATCH_DEFAULT, ONLINE_DEFAULT, STRATEGIES
-from routing.ppm.strategies.guided import lower_bounds
+from routing.ppm.strategies.guided import pays, sure_leads
 from routing.ppm.worlds import draw_votes, make_world, signals_of_world
 
 from .pool_cast import JUDGE, PEOPLE, pool_of, routed
@@ -150,24 +151,82 @@ class _Falling:
         return -phi.sum(axis=1), np.zeros(len(phi))
 
 
-def test_the_guided_mix_is_bounded_better_than_the_plain_top_and_stops_with_the_advantage() -> None:
+def test_the_guided_mix_is_the_plain_top_or_surely_better_and_stops_where_there_is_no_advantage() -> None:
     pool = pool_of(60, done=0.1)
     assert pool.advantage is not None
     assert pool.outlook is not None
     plan, plain = routed("ppm_guided", pool, 4.5), routed("adv_topk", pool, 4.5)
-    bound, top = lower_bounds(pool.outlook, np.stack([plan.human_mask, plain.human_mask]))
-    assert bound >= top
+    same = np.array_equal(plan.arm, plain.arm)
+    assert same or sure_leads(pool.outlook, plan.human_mask[None, :], plain.human_mask)[0] > 0
     sent = (plan.arm == Source.HUMAN) & ~pool.human_done
-    assert (pool.advantage.mean[sent] > 0).all()
+    worth = pays(pool.advantage)
+    assert worth[sent].all()
     assert sent.sum() <= 15
     rich = routed("ppm_guided", pool, 1000.0)
-    assert np.array_equal(rich.arm, routed("adv_topk", pool, 1000.0).arm)
+    assert np.array_equal((rich.arm == Source.HUMAN) & ~pool.human_done, worth & ~pool.human_done)
+    assert rich.unspent > 0
+
+
+def test_a_proposal_is_taken_only_where_its_lead_is_sure() -> None:
+    """The model likes people in the last rows, against the advantage; doubt of its validation pairs holds it back."""
+    pool = pool_of(60)
+    assert pool.advantage is not None
+    assert pool.outlook is not None
+    mean = np.linspace(0.4, 0.2, 60)
+    sure = replace(pool.advantage, mean=mean, lower=mean - 0.01, upper=mean + 0.01)
+    model = _Later()
+    liked = replace(pool, advantage=sure, outlook=replace(pool.outlook, model=model, target=None))
+    top = routed("adv_topk", liked, 4.5)
+    assert not np.array_equal(routed("ppm_guided", liked, 4.5).arm, top.arm)
+    model.sd = 10.0
+    assert np.array_equal(routed("ppm_guided", liked, 4.5).arm, top.arm)
+
+
+class _Later:
+    """Scores a mix by how little advantage it holds (column 5 from the end of the design)."""
+
+    sd = 0.0
+
+    def predict(self, phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return -phi[:, -4], np.full(len(phi), self.sd)
+
+
+def test_where_the_advantage_is_not_known_a_random_draw_is_the_plan() -> None:
+    pool = pool_of(60)
+    assert pool.advantage is not None
+    assert pool.outlook is not None
+    mean = np.linspace(0.021, 0.022, 60)
+    unknown = replace(pool.advantage, mean=mean, lower=mean - 0.3, upper=mean + 0.3)
+    flat = replace(pool, advantage=unknown, outlook=replace(pool.outlook, model=_Later()))
+    flat.outlook.model.sd = 10.0  # type: ignore[union-attr]
+    plan = routed("ppm_guided", flat, 4.5)
+    assert plan.count(Source.HUMAN) == 15
+    assert "drawn at random" in plan.notes[0]
+    assert not np.array_equal(plan.arm, routed("adv_topk", flat, 4.5).arm)
+
+
+def test_the_error_of_a_difference_is_taken_pair_by_pair() -> None:
+    x = np.eye(4, dtype=np.float32)
+    metric = ProxyMetric(x, np.ones(4), np.ones(4), np.zeros(4, dtype=np.int64))
+    one = np.array([1.0, 1.0, 1.0, -1.0], dtype=np.float32)
+    other = np.array([1.0, 1.0, -1.0, -1.0], dtype=np.float32)
+    d = (1.0 / (1.0 + np.exp(-2.0)) - 1.0 / (1.0 + np.exp(2.0))) * np.array([0.0, 0.0, 1.0, 0.0])
+    assert metric.paired_errors(np.stack([one, other]), other) == pytest.approx(
+        [np.sqrt(((d - d.mean()) ** 2).sum()) / 4, 0.0]
+    )
+
+
+def test_a_judges_error_counts_as_two_of_peoples_and_a_point_or_two_pays_nothing() -> None:
+    p_human, p_judge = np.array([0.8, 0.8, 0.99, 0.9]), np.array([0.89, 0.91, 0.985, 0.94])
+    gap = p_human - p_judge
+    assert pays(Advantage(gap, gap, gap, p_human, p_judge)).tolist() == [True, False, False, True]
 
 
 def test_a_guided_plan_without_any_advantage_spends_nothing_and_says_so() -> None:
     pool = pool_of()
     assert pool.advantage is not None
-    flat = replace(pool, advantage=replace(pool.advantage, mean=np.full(40, -0.01)))
+    none = np.full(40, -0.15)
+    flat = replace(pool, advantage=replace(pool.advantage, mean=none, upper=none + 0.1))
     for name in ("ppm_guided", "adv_per_cost"):
         plan = routed(name, flat, 10.0)
         assert plan.count(Source.HUMAN) == 0
@@ -176,8 +235,8 @@ def test_a_guided_plan_without_any_advantage_spends_nothing_and_says_so() -> Non
 
 def test_without_a_prediction_the_guided_mix_is_the_plain_top_and_says_so() -> None:
     bare = replace(pool_of(60), outlook=None)
-    plan = routed("ppm_guided", bare, 4.5)
-    assert np.array_equal(plan.arm, routed("adv_topk", bare, 4.5).arm)
+    plan = routed("ppm_guided", bare, 3.0)
+    assert np.array_equal(plan.arm, routed("adv_topk", bare, 3.0).arm)
     assert "No metric can be predicted" in plan.notes[0]
 
 
@@ -185,7 +244,7 @@ def test_proposals_hold_the_done_ones_and_only_where_people_are_better() -> None
     pool = pool_of(50, done=0.2)
     assert pool.advantage is not None
     mean, done = pool.advantage.mean, pool.human_done
-    masks = np.concatenate(list(propose(pool.tags, mean, done, 8, 40, np.random.default_rng(0))))
+    masks = np.concatenate(list(propose(pool.tags, mean, done, mean > 0, 8, 40, np.random.default_rng(0))))
     assert masks.shape == (40, 50)
     assert masks[:, done].all()
     assert not masks[:, (mean <= 0) & ~done].any()

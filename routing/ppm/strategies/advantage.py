@@ -10,6 +10,8 @@ from routing.ppm.pool import Arm, Budget, NotFittedError, Plan, Pool
 from routing.ppm.quality import Advantage
 from routing.ppm.strategies.strategy import Strategy
 
+# Below a tenth of a point two sources are as good as equal, and estimates differ by rounding.
+LEAST_ADVANTAGE = 1e-3
 WORDING = Wording(
     "People are expected to be right {score} points more often than the judge here.",
     "People are not expected to beat the judge here by enough to be sent.",
@@ -22,7 +24,7 @@ def route_topk(pool: Pool, budget: Budget, rng: np.random.Generator) -> Plan:
     if pool.advantage is None:
         raise NotFittedError("Advantage needs a pilot that both people and the judge labelled.")
     mean = pool.advantage.mean
-    worth = (mean > 0) & ~pool.human_done
+    worth = (mean > LEAST_ADVANTAGE) & ~pool.human_done
     order = by_score(mean, worth, rng)
     notes = () if worth.any() else (NO_ADVANTAGE,)
     return plan_for("adv_topk", pool, budget, Ranking(order, mean, pool.advantage.lower, WORDING, notes=notes))
