@@ -26,6 +26,8 @@ WORDS = {
     "instances.restore": "Put instances back",
     "instances.send-to-people": "Sent instances to people",
     "job.cancel": "Cancelled a job",
+    "features.leave_out": "Said which columns count in plans",
+    "features.tag": "Had instances tagged by a model",
     "judge.create": "Configured a judge",
     "judge.edit": "Changed a judge",
     "judge.retire": "Took a judge out of use",
