@@ -32,15 +32,15 @@ LIST_PAIRS = 12  # two lists of four, all pairs
 
 
 def that_fit(folder: Path, rows: list[data.Row], count: int) -> list[data.Row]:
-    """The first rows whose every completion fits, so that neither side cuts or drops any."""
+    """The first rows whose every completion fits, so that neither side cuts or drops any: `count`, or as many whole
+    batches as there are."""
     lengths = Lengths(sides.MAX_LENGTH, None, "drop")
     groups = read_groups([data.write(folder / "lists.jsonl", rows)], "ranking")
     kept = {group.id for group in tokenise(groups, loading.load_tokenizer(folder), lengths)[0]}
     fitting = [row for row in rows if row["id"] in kept]
-    if len(fitting) < count:
-        raise SystemExit(
-            f"Only {len(fitting)} of the {count} rows that this bench needs fit {sides.MAX_LENGTH} tokens."
-        )
+    count = min(count, len(fitting) // sides.BATCH * sides.BATCH)
+    if not count:
+        raise SystemExit(f"Only {len(fitting)} of {len(rows)} rows fit {sides.MAX_LENGTH} tokens: not one batch.")
     return fitting[:count]
 
 
