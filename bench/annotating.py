@@ -162,6 +162,8 @@ async def load(
         drafts = await work(people[:crowd], 1.0, draft=True)
         accepted += ours.accepted + drafts.accepted
         tell(suffix, crowd, ours, theirs, cpu, ceiling, database, drafts)
+    for person in people:
+        person.connection.close()  # the server may have closed one that rested
     thinking = await work(people, 2 + 2 * seconds, think=1.0)
     accepted += thinking.accepted
     tell_of_thinking(suffix, len(people), thinking)

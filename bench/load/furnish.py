@@ -57,6 +57,7 @@ def fill(task: int, instances: int) -> None:
         cursor.execute("ANALYZE")
         if connection.vendor == "postgresql":
             cursor.execute("VACUUM ANALYZE feedback_instance")
+            cursor.execute("CHECKPOINT")  # else the disk is still busy with the filling while people label
 
 
 def check(accepted: list[str]) -> dict[str, int]:
