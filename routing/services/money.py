@@ -53,18 +53,23 @@ def _sum(rows: QuerySet[AnnotationRequest], micros: Combinable) -> int:
 
 
 def _paid_while(since: datetime, shared: QuerySet[AnnotationRequest]) -> int:
-    """What requests that several plans wanted paid people while they were one's own: until they were taken over."""
-    columns = ("instance_id", "created_at", "taken_at", "price_micros")
-    found = list(shared.filter(received__gt=0).values_list(*columns))
+    """What requests that several plans wanted paid people while they were one's own: until they were taken over, or
+    people were asked once more, which one does when a request has ended."""
+    later = AnnotationRequest.objects.filter(
+        instance=OuterRef("instance"), source=Source.HUMAN, created_at__gt=OuterRef("created_at")
+    )
+    again = later.order_by().values("instance").annotate(at=Min("created_at")).values("at")
+    columns = ("instance_id", "created_at", "taken_at", "asked_again_at", "price_micros")
+    found = list(shared.filter(received__gt=0).annotate(asked_again_at=Subquery(again)).values_list(*columns))
     paid = 0
     for start in range(0, len(found), 500):
         batch = found[start : start + 500]
         times = _submitted([instance for instance, *_ in batch])
         paid += sum(
             price
-            for instance, made, taken, price in batch
+            for instance, made, taken, again, price in batch
             for at, micros in times.get(instance, ())
-            if micros == price and max(made, since) <= at and (taken is None or at < taken)
+            if micros == price and max(made, since) <= at and all(at < end for end in (taken, again) if end)
         )
     return paid
 

@@ -346,6 +346,21 @@ def test_a_plan_that_keeps_an_earlier_plans_requests_counts_what_they_cost_from_
     assert assert_money_adds_up(world.cast.task).spent_micros == 5 * PRICE
 
 
+def test_a_label_is_counted_once_where_a_plan_asks_again_after_a_request_that_it_kept(world: World) -> None:
+    fresh = slice(100, 101)
+    applying.apply_plan(ready_plan(world, 1, fresh), actor=world.cast.owner)
+    second = ready_plan(world, 1, fresh)
+    applying.apply_plan(second, actor=world.cast.owner)
+    second.refresh_from_db()
+    assert label_open(world, 1) == 1
+    one = {world.instances[100].pk: 2}
+    requests.ask_people(world.cast.task, one, origin=second.origin)  # as a later round does where a label is in doubt
+    assert plan_money(second) == PlanMoney(PRICE, PRICE, 98 * PRICE)
+    assert label_open(world, person=world.cast.manager) == 1
+    assert plan_money(second) == PlanMoney(2 * PRICE, 0, 98 * PRICE)
+    assert assert_money_adds_up(world.cast.task).spent_micros == 2 * PRICE
+
+
 def test_a_request_without_a_slot_gets_one_again_once(world: World) -> None:
     applying.apply_plan(planned(world, "disagreement", 3), actor=world.cast.owner)
     tasks.open_task(world.cast.task, actor=world.cast.owner)
