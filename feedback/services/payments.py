@@ -19,10 +19,14 @@ def open_request(task: Task, instance_id: int, annotator_id: int) -> AnnotationR
     request = asking(instance_id).select_for_update(no_key=True).first()
     if request is None or not request.skill:
         return request
-    if annotator_id not in people.annotators_with(task.project, request.skill):
+    if not _has_skill(task, request, annotator_id):
         return None
     number_return(task.pk)  # before the instance is touched: others may label it once this request ends
     return request
+
+
+def _has_skill(task: Task, request: AnnotationRequest, annotator_id: int) -> bool:
+    return not request.skill or annotator_id in people.annotators_with(task.project, request.skill)
 
 
 def asking(instance: int | OuterRef) -> QuerySet[AnnotationRequest]:
@@ -51,7 +55,10 @@ def lift_skill(task: Task, request: AnnotationRequest) -> None:
 
 
 def unpay(annotation: Annotation) -> None:
-    """Ask for the annotation again: of the request that paid it, or of a later plan's that is open by now."""
+    """Ask for the annotation again: of the request that it answered, or of a later plan's that is open by now.
+
+    One that was given for nothing answered no request for a skill that this person does not have.
+    """
     budget.lock(annotation.task)
     states = [RequestState.OPEN, RequestState.DONE]
     asked = AnnotationRequest.objects.select_for_update(no_key=True).filter(
@@ -59,7 +66,9 @@ def unpay(annotation: Annotation) -> None:
     )
     newest_first = sorted(asked, key=lambda request: (request.state == RequestState.OPEN, request.pk), reverse=True)
     price = annotation.price_micros
-    paid = next((one for one in newest_first if one.received and one.price_micros == price), None)
+    like = [one for one in newest_first if one.received and one.price_micros == price]
+    own = [one for one in like if _has_skill(annotation.task, one, annotation.annotator_id)]
+    paid = next(iter(own or (like if price else [])), None)
     if paid is None:
         return
     again = newest_first[0] if newest_first[0].state == RequestState.OPEN else paid

@@ -96,6 +96,23 @@ def test_a_label_of_somebody_without_the_skill_answers_no_expert_request(world: 
     assert_money_adds_up(world.cast.task)
 
 
+def test_undoing_a_label_that_answered_no_expert_request_leaves_that_alone(world: World) -> None:
+    tasks.open_task(world.cast.task, actor=world.cast.owner)
+    Instance.objects.filter(pk=world.instances[-1].pk).update(open_slots=1)
+    lent = queue.next_assignment(world.cast.task, world.cast.annotator)
+    law = requests.Terms.of(world.cast.task, "law", 0)
+    made, _ = requests.ask_people(world.cast.task, {lent.instance_id: 1}, origin="plan:x", terms=law)
+    expert = queue.next_assignment(world.cast.task, world.cast.reviewer)
+    answers = {"overall": {"value": "tie"}}
+    queue.submit(expert, submission_id=uuid.uuid4(), answers=answers, active_ms=1)
+    annotation, _ = queue.submit(lent, submission_id=uuid.uuid4(), answers=answers, active_ms=1)
+    queue.undo(annotation, world.cast.annotator)
+    request = made[lent.instance_id]
+    request.refresh_from_db()
+    assert (request.state, request.received) == ("done", 1)
+    assert Instance.objects.get(pk=lent.instance_id).skill == ""
+
+
 def test_a_plan_that_wants_anybody_withdraws_what_experts_are_asked(world: World) -> None:
     applying.apply_plan(with_arms(world, 60, LAW), actor=world.cast.owner)
     applying.apply_plan(planned(world, "all_human", 80), actor=world.cast.owner)
