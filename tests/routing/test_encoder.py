@@ -99,6 +99,28 @@ def test_bert_score_is_greedy_matching_without_markers(folder: Path, encoder: Se
     assert found[2] == pytest.approx(1.0, abs=1e-5)
 
 
+def test_hidden_states_of_a_few_pairs_are_kept_at_a_time(
+    encoder: SentenceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [(f"{WORDS[n % 5]} {n}", f"{WORDS[n % 7]} {n} {n}") for n in range(150)]
+    kept: list[int] = []
+    batches = SentenceEncoder._batches
+
+    def counted(self: SentenceEncoder, texts: Any) -> Any:
+        kept.append(len(texts))
+        return batches(self, texts)
+
+    monkeypatch.setattr(SentenceEncoder, "_batches", counted)
+    first, second, scores = encoder.compare(pairs)
+    assert len(kept) == 3
+    assert max(kept) <= 128
+    for row in (0, 63, 64, 149):
+        alone = encoder.compare(pairs[row : row + 1])
+        assert np.allclose(first[row], alone[0][0], atol=1e-5)
+        assert np.allclose(second[row], alone[1][0], atol=1e-5)
+        assert scores[row] == pytest.approx(alone[2][0], abs=1e-5)
+
+
 def test_an_encoder_gives_its_own_columns_each_with_its_bins(encoder: SentenceEncoder) -> None:
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(WORDS, size=int(rng.integers(2, 20)))) for _ in range(120)]
