@@ -165,7 +165,7 @@ def start_tagging(
         left = list(untagged(task, judge, names).values_list("pk", flat=True))
         drawn = sorted(random.Random(seed).sample(left, min(count, len(left))))
     with transaction.atomic():
-        Judge.objects.select_for_update(no_key=True).get(pk=judge.pk)
+        budget.lock(task)
         if active_job(task) is not None:
             raise Conflict("This task is being tagged already.")
         AuditEvent.write(

@@ -14,16 +14,23 @@ from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 
-from feedback.exceptions import FeedbackError
+from feedback.exceptions import Conflict, FeedbackError
 from feedback.models import Annotation, Assignment, Instance, Job, Task
 from feedback.services import jobs, queue
 from feedback.services.queue import submitting
 from routing.models import PlanState, RoutingDecision, RoutingPlan
-from routing.services import applying, requests
+from routing.services import applying, judges, requests, tagging
 from routing.services.judging import Judging
 from tests.conftest import Cast, make_cast
 from tests.feedback.test_queue import ANSWER, in_threads
-from tests.routing.judging_cast import assert_money_adds_up, judge_all, set_cap, simulated_judge, spent_on_calls
+from tests.routing.judging_cast import (
+    SIMULATED,
+    assert_money_adds_up,
+    judge_all,
+    set_cap,
+    simulated_judge,
+    spent_on_calls,
+)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 SECONDS = 6.0
@@ -151,3 +158,25 @@ def test_a_submit_that_does_not_see_the_plan_leaves_no_request_without_a_slot(mo
     assert instance.requests.get().state == "done"
     assert requests.reopen() == 0
     assert_money_adds_up(cast.task)
+
+
+def test_two_judges_never_begin_to_tag_one_task_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cast = make_cast(instances=1)
+    both = [judges.create_judge(cast.project, name, SIMULATED, actor=cast.owner) for name in ("One", "Other")]
+    looked = threading.Barrier(2)
+    active = tagging.active_job
+
+    def slowly(task: Task) -> Job | None:
+        found = active(task)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            looked.wait(1)
+        return found
+
+    monkeypatch.setattr(tagging, "active_job", slowly)
+
+    def work(n: int) -> None:
+        with contextlib.suppress(Conflict):
+            tagging.start_tagging(cast.task, both[n], ["language"], None, actor=cast.owner)
+
+    assert in_threads(2, work) == []
+    assert Job.objects.filter(kind="tag").count() == 1
