@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import F, Min, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import F, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.expressions import Combinable
 
 from feedback.models import Annotation, AnnotationRequest, RequestState, Source
 
-from ..models import RoutingDecision, RoutingPlan
+from ..models import CallState, Judge, JudgeCall, RoutingDecision, RoutingPlan
 from .requests import of_plan
 
 
@@ -43,9 +43,32 @@ def plan_money(plan: RoutingPlan) -> PlanMoney:
         + _paid_while(since, human.exclude(origin=plan.origin))
         + _paid_while(since, rows.filter(source=Source.HUMAN, taken_at__isnull=False))
     )
-    reserved = _sum(human.filter(state=RequestState.OPEN), waiting)
-    reserved += _sum(judge.filter(state=RequestState.OPEN), F("price_micros"))
+    awaited = judge.filter(state=RequestState.OPEN)
+    paid, held = _under_way(plan, awaited)
+    spent += paid
+    reserved = _sum(human.filter(state=RequestState.OPEN), waiting) + _sum(awaited, F("price_micros")) + held
     return PlanMoney(spent, reserved, max(plan.budget_micros - spent - reserved, 0))
+
+
+def _under_way(plan: RoutingPlan, awaited: QuerySet[AnnotationRequest]) -> tuple[int, int]:
+    """What calls for verdicts that are awaited have cost, and what those in flight hold, which their requests hold no
+    longer."""
+    judge = Judge.objects.filter(annotator=plan.judge_id).first()
+    if judge is None:
+        return 0, 0
+    made = calls_for(judge).filter(
+        instance__requests__in=awaited.values("pk"), created_at__gte=F("instance__requests__created_at")
+    )
+    flying = Q(state=CallState.RESERVED)
+    sums = made.aggregate(paid=Sum("cost_micros", filter=~flying), held=Sum("reserved_micros", filter=flying))
+    return int(sums["paid"] or 0), int(sums["held"] or 0)
+
+
+def calls_for(judge: Judge) -> QuerySet[JudgeCall]:
+    """The calls that a judge's verdicts are made of: a panel's are those of its members. Tagging is not among them."""
+    members = judge.parsed.members
+    judges = Judge.objects.filter(public_id__in=members).values("pk") if members else [judge.pk]
+    return JudgeCall.objects.filter(judge__in=judges, dimension="")
 
 
 def _sum(rows: QuerySet[AnnotationRequest], micros: Combinable) -> int:

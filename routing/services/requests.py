@@ -115,6 +115,13 @@ def of_plan(plan: RoutingPlan) -> QuerySet[AnnotationRequest]:
     return AnnotationRequest.objects.filter(Q(origin=plan.origin) | Exists(decided), instance__task=plan.task_id)
 
 
+def asked_of_people(plan: RoutingPlan) -> int:
+    """Instances that this plan asked people for. A request whose labels were there before it was done when it was
+    made; its price does not tell, since people may work for nothing."""
+    human = plan.decisions.current().filter(request__source=Source.HUMAN)
+    return human.exclude(request__ended_at__lte=F("request__created_at"), request__state=RequestState.DONE).count()
+
+
 def of_plans(task: Task) -> QuerySet[AnnotationRequest]:
     """The open requests of a task's plans, which a later plan may withdraw; a pilot's always stay."""
     pilots = RoutingPlan.objects.filter(task=task, strategy=PILOT).values_list("public_id", flat=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from feedback.exceptions import BudgetExhausted, WrongState
@@ -141,15 +141,8 @@ def _affordable(plan: RoutingPlan) -> int | None:
     cap: int | None = plan.params.get("most_people")
     if cap is None:
         return payable
-    places = max(cap - _asked_of_people(plan), 0)
+    places = max(cap - requests.asked_of_people(plan), 0)
     return places if payable is None else min(payable, places)
-
-
-def _asked_of_people(plan: RoutingPlan) -> int:
-    """Instances that this plan asked people for. A request whose labels were there before it was done when it was
-    made; its price does not tell, since people may work for nothing."""
-    human = plan.decisions.current().filter(arm=Arm.HUMAN, request__isnull=False)
-    return human.exclude(request__ended_at__lte=F("request__created_at"), request__state=RequestState.DONE).count()
 
 
 def _decisions(

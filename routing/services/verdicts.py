@@ -28,12 +28,12 @@ from routing.judge.answering import answers_of, preference_value
 from routing.judge.calling import CallResult
 from routing.judge.verdict import Verdict as Reading
 
-from ..models import Judge, JudgeCall, RoutingDecision, RoutingPlan, Verdict
+from ..models import Judge, RoutingDecision, RoutingPlan, Verdict
 from .asking import Asking
 from .calls import UNREACHED, Question, results_of
 from .judges import micros
-from .money import plan_money
-from .requests import ask_people
+from .money import calls_for, plan_money
+from .requests import ask_people, asked_of_people
 
 ABSTAINED, NOBODY = "judge abstained", "judge abstained; the budget covers no person"
 UNSURE = "The judge contradicts itself or its panel is split here: a person decides."
@@ -163,18 +163,19 @@ def _plan_of(request: AnnotationRequest) -> RoutingPlan | None:
 
 
 def _escalates(task: Task, request: AnnotationRequest) -> bool:
-    """Whether its plan sends what the judge is unsure of to a person, and has the money for one."""
+    """Whether its plan sends what the judge is unsure of to a person, and has the money and a place for one."""
     plan = _plan_of(request)
-    return bool(plan and plan.params.get("escalate") and plan_money(plan).left >= task.human_price_micros)
+    if plan is None or not plan.params.get("escalate"):
+        return False
+    most = plan.params.get("most_people")
+    return (most is None or asked_of_people(plan) < most) and plan_money(plan).left >= task.human_price_micros
 
 
 def _paid_for(request: AnnotationRequest, row: Verdict) -> int:
     """What the verdict cost since it was asked for: a panel's members, or an earlier try, may have been paid before."""
-    members = row.judge.parsed.members
-    if not members and row.attempts == 1:
+    if not row.judge.parsed.members and row.attempts == 1:
         return row.cost_micros
-    judges = Judge.objects.filter(public_id__in=members) if members else [row.judge_id]
-    calls = JudgeCall.objects.filter(judge__in=judges, instance=row.instance_id, created_at__gte=request.created_at)
+    calls = calls_for(row.judge).filter(instance=row.instance_id, created_at__gte=request.created_at)
     return int(calls.aggregate(sum=Sum("cost_micros"))["sum"] or 0)
 
 

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from feedback.exceptions import InvalidInput, WrongState
 from feedback.models import Adjudication, Annotation, AnnotationRequest, Instance
-from feedback.services import adjudicating, tasks
+from feedback.services import adjudicating, budget, jobs, tasks
 from routing.models import JudgeCall, RoutingPlan, Verdict
-from routing.services import corrections, judges, judging, verdicts
+from routing.services import corrections, judges, judging, tagging, verdicts
 from routing.services.asking import Asking, worst_cases
 from routing.services.corrections import Corrections
 from routing.services.money import plan_money
@@ -187,6 +187,40 @@ def test_a_plan_pays_of_a_panel_what_its_members_cost_from_then_on(cast: Cast) -
     assert 0 < plan_money(plan).spent == spent_on_calls(cast.task) - earlier
 
 
+def test_a_plans_money_counts_calls_in_flight_and_members_that_answered(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_cap(cast.task, PLENTY)
+    panel = panel_of(cast, *three(cast))
+    plan = plan_for_judge(cast, panel)
+    seen: list[tuple[int, int, int, int]] = []
+    finish = judging.Judging._finish
+
+    def watched(self: judging.Judging, questions: Any) -> None:
+        told, purse = plan_money(plan), budget.budget_of(cast.task)
+        seen.append((told.spent, told.reserved, purse.spent_micros, purse.reserved_micros))
+        finish(self, questions)
+
+    monkeypatch.setattr(judging.Judging, "_finish", watched)
+    judge_all(cast, panel, {"kind": "plan", "plan": str(plan.public_id)})
+    assert any(spent for spent, *_ in seen)
+    assert [row[:2] for row in seen] == [row[2:] for row in seen]
+
+
+def test_a_plan_pays_for_no_tagging_of_its_panels_members(cast: Cast) -> None:
+    set_cap(cast.task, PLENTY)
+    members = three(cast)
+    panel = panel_of(cast, *members)
+    plan = plan_for_judge(cast, panel)
+    job = tagging.start_tagging(cast.task, members[0], ["language"], None, actor=cast.owner)
+    jobs.run(job.pk)
+    paid = spent_on_calls(cast.task)
+    assert judge_all(cast, panel, {"kind": "plan", "plan": str(plan.public_id)}).result["judged"] == 5
+    plan.refresh_from_db()
+    assert paid > 0
+    assert plan_money(plan).spent == spent_on_calls(cast.task) - paid
+
+
 def test_what_a_panel_is_split_on_goes_to_a_person_while_the_plans_money_lasts(cast: Cast) -> None:
     set_cap(cast.task, PLENTY)
     panel = panel_of(cast, *three(cast, noise={"flip": 0.4, "position_bias": 0.0}), least_agreement=1.0)
@@ -206,6 +240,19 @@ def test_what_a_panel_is_split_on_goes_to_a_person_while_the_plans_money_lasts(c
     assert plan.decisions.get(instance=person.instance).reason == verdicts.UNSURE
     assert Annotation.objects.filter(annotator=panel.annotator).count() == job.result["judged"]
     assert_money_adds_up(cast.task)
+
+
+def test_no_more_goes_to_people_than_the_plans_cap_allows(cast: Cast) -> None:
+    set_cap(cast.task, PLENTY)
+    panel = panel_of(cast, *three(cast, noise={"flip": 0.4, "position_bias": 0.0}), least_agreement=1.0)
+    plan = plan_for_judge(cast, panel)
+    rules = {"escalate": True, "most_people": 1}
+    RoutingPlan.objects.filter(pk=plan.pk).update(
+        params=rules, budget_micros=PLENTY, state="applied", applied_at=timezone.now()
+    )
+    job = judge_all(cast, panel, {"kind": "plan", "plan": str(plan.public_id)})
+    assert Verdict.objects.filter(judge=panel, needs_person=True).exclude(annotation=None).count() > 1
+    assert job.result["to_people"] == AnnotationRequest.objects.filter(source="human").count() == 1
 
 
 def test_a_panel_that_rates_on_different_ranges_is_refused_in_words(bare: Cast) -> None:
