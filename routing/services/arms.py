@@ -10,7 +10,7 @@ import numpy as np
 
 from feedback.abilities import skill_name
 from feedback.exceptions import WrongState
-from feedback.models import Annotation, Instance, Project
+from feedback.models import Annotation, Instance, Project, Source, Task
 from feedback.services.budget import MICROS
 from feedback.services.people import annotators_with, skills_of
 from feedback.text import InvalidText
@@ -21,7 +21,7 @@ from routing.ppm.quality import INTERVAL_Z, Advantage, LabelQuality, majority_ac
 
 from ..models import RoutingPlan
 from .evidence import TaskEvidence
-from .requests import LABELS
+from .requests import LABELS, with_skill_asked
 
 MOST_ARMS = 4
 MOST_NAME = 40
@@ -111,7 +111,7 @@ def with_arms(plan: RoutingPlan, evidence: TaskEvidence, pool: Pool, quality: La
     facts = evidence.evidence
     sections = np.zeros(pool.size, dtype=np.int64) if facts.sections is None else facts.sections
     slices = 2 * sections + facts.order_consistent
-    who, asking = _annotators(evidence), _skills(evidence)
+    who, asking = _annotators(plan.task, evidence), _skills(plan.task, evidence)
     found, notes = {}, []
     for one in own:
         people = set(annotators_with(plan.task.project, one.skill)) if one.skill else None
@@ -133,15 +133,17 @@ def _advantage(people: Advantage, p: ppm.Floats, sd: ppm.Floats, labels: int, fi
     return Advantage(mean, mean - spread, mean + spread, right, people.p_judge)
 
 
-def _annotators(evidence: TaskEvidence) -> list[int]:
+def _annotators(task: Task, evidence: TaskEvidence) -> list[int]:
     """Who gave each of the votes, in the order in which the learner heard them: that of the votes."""
-    rows = dict(Annotation.objects.filter(pk__in=evidence.said).values_list("pk", "annotator_id"))
+    rows = dict(Annotation.objects.filter(task=task, source=Source.HUMAN).values_list("pk", "annotator_id"))
     return [rows[pk] for pk in evidence.said]
 
 
-def _skills(evidence: TaskEvidence) -> np.ndarray[Any, Any]:
+def _skills(task: Task, evidence: TaskEvidence) -> np.ndarray[Any, Any]:
     """The skill that each instance asks for by itself [N]."""
-    rows = dict(Instance.objects.filter(pk__in=evidence.ids).exclude(skill="").values_list("pk", "skill"))
+    rows = dict(Instance.objects.filter(task=task).exclude(skill="").values_list("pk", "skill"))
+    for pk in with_skill_asked(task):
+        rows.pop(pk, None)
     return np.array([rows.get(pk, "") for pk in evidence.ids], dtype=object)
 
 

@@ -32,7 +32,7 @@ from routing.features.texts import PairText, content_key
 from routing.judge.tagging import DIMENSIONS
 
 from ..models import PairDescription
-from . import encoders, tagging
+from . import encoders, requests, tagging
 from .encoders import Way
 
 AT_ONCE = 500
@@ -262,11 +262,12 @@ def _read(task: Task, way: Way) -> tuple[list[_Fact], Singles, Singles]:
         *("instance__skill", "completion_a", "completion_b", "values", "difference"),
     )
     facts: list[_Fact] = []
+    decided = requests.with_skill_asked(task)  # by a plan: no feature of the instance
     values, differences = [np.zeros((0, len(way.names)), np.float32)], [np.zeros((0, way.width), np.float32)]
     batch: list[Any] = []
     for row in _kept(task, way).order_by("instance_id").values_list(*columns).iterator(chunk_size=READ_AT_ONCE):
         pk, public_id, prompt, meta, lang, skill, a, b, *_ = row
-        marks = {"language": lang, "skill": skill}
+        marks = {"language": lang, "skill": "" if pk in decided else skill}
         facts.append(_Fact(pk, str(public_id), prompt, meta if isinstance(meta, dict) else {}, marks, a, b))
         batch.append(row[-2:])
         if len(batch) == READ_AT_ONCE:

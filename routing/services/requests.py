@@ -109,6 +109,12 @@ def _need_skill(ids: Sequence[int], terms: Terms) -> set[int]:
     return needs
 
 
+def with_skill_asked(task: Task) -> set[int]:
+    """The instances that ask for a skill only until the request for it ends."""
+    asked = AnnotationRequest.objects.filter(instance__task=task, source=Source.HUMAN, state=RequestState.OPEN)
+    return set(asked.exclude(skill="").values_list("instance_id", flat=True))
+
+
 def of_plan(plan: RoutingPlan) -> QuerySet[AnnotationRequest]:
     """The requests behind a plan's decisions: its own, and those that it kept of an earlier plan."""
     decided = RoutingDecision.objects.filter(plan=plan, request=OuterRef("pk"))

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from feedback.exceptions import InvalidInput, NothingToLabel, WrongState
 from feedback.models import Annotation, AnnotationRequest, Annotator, Instance, Membership, Task
 from feedback.services import people, queue, tasks
 from routing.ppm.people import group_accuracy
-from routing.services import applying, learning, planning, requests, rounds
+from routing.services import applying, arms, learning, planning, requests, rounds
 from routing.services.evidence import load_evidence
 from routing.services.money import plan_money
 from tests.routing.judging_cast import assert_money_adds_up
@@ -138,6 +140,25 @@ def test_what_asks_for_another_skill_by_itself_is_nothing_for_an_arm(world: Worl
     law = requests.Terms.of(world.cast.task, "law", 1)
     with pytest.raises(WrongState, match="asks for medicine"):
         requests.ask_people(world.cast.task, {world.instances[-1].pk: 1}, origin="plan:x", terms=law)
+
+
+def test_a_skill_that_a_plan_asks_for_is_nothing_that_the_next_plan_knows_of_an_instance(world: World) -> None:
+    task = world.cast.task
+    Instance.objects.filter(pk=world.instances[0].pk).update(skill="medicine")
+    law = requests.Terms.of(task, "law", PRICE)
+    requests.ask_people(task, {one.pk: 1 for one in world.instances[100:120]}, origin="plan:x", terms=law)
+    known = load_evidence(task, world.judge)
+    assert set(arms._skills(task, known)) == {"", "medicine"}
+    assert not [name for name in known.pool.own.names if "skill" in name]
+
+
+def test_a_large_pool_takes_no_more_variables_than_a_query_may_have(world: World) -> None:
+    plan = with_arms(world, 60, LAW)
+    known = load_evidence(world.cast.task, world.judge)
+    with CaptureQueriesContext(connection) as asked:
+        arms._skills(plan.task, known)
+        arms._annotators(plan.task, known)
+    assert all(query["sql"].count(",") < 10 for query in asked)
 
 
 def test_what_experts_said_so_far_tells_how_often_they_are_right(world: World) -> None:
