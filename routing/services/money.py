@@ -67,7 +67,7 @@ def _under_way(plan: RoutingPlan, awaited: QuerySet[AnnotationRequest]) -> tuple
 def calls_for(judge: Judge) -> QuerySet[JudgeCall]:
     """The calls that a judge's verdicts are made of: a panel's are those of its members. Tagging is not among them."""
     members = judge.parsed.members
-    judges = Judge.objects.filter(public_id__in=members).values("pk") if members else [judge.pk]
+    judges = Judge.objects.filter(public_id__in=members) if members else [judge.pk]
     return JudgeCall.objects.filter(judge__in=judges, dimension="")
 
 
