@@ -28,7 +28,7 @@ def choose_arms(value: Floats, cost: Ints, money: int, capacity: Ints) -> Ints:
     allowed = np.where((value > 0) & (cost <= money) & (capacity > 0), value, -np.inf)
     choice = _at_price(allowed, cost, 0.0, capacity)
     if _spent(choice, cost) <= money:
-        return choice
+        return _fill(choice, allowed, cost, money, capacity)  # where many are worth the same, the toll empties an arm
     low, high = 0.0, float(np.max(np.where(np.isfinite(allowed), allowed, 0.0) / np.maximum(cost, 1))) + 1e-12
     choice = np.full(len(value), NONE, dtype=np.int64)
     for _ in range(BISECTIONS):

@@ -64,6 +64,9 @@ def test_unlimited_money_gives_everybody_the_best_arm() -> None:
     value = np.array([[0.1, 0.3], [0.2, -0.1], [-0.2, -0.3]])
     assert choose_arms(value, np.ones((3, 2), dtype=np.int64), 100, np.array([3, 3])).tolist() == [1, 0, -1]
     assert choose_arms(value, np.ones((3, 2), dtype=np.int64), 100, np.array([3, 0])).tolist() == [0, 0, -1]
+    alike = np.tile([0.2, 0.5], (10, 1))  # a few slices make many instances worth the same
+    chosen = choose_arms(alike, np.ones((10, 2), dtype=np.int64), 100, np.array([10, 4]))
+    assert np.bincount(chosen).tolist() == [6, 4]
 
 
 def test_with_one_arm_of_people_the_price_changes_nothing() -> None:
