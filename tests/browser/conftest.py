@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,18 @@ from tests.browser.visiting import Site, Visitors, Worker
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+
+
+AT_MOST = 600.0
+"""Seconds of one test. Closing a page once waited for Chromium for ever."""
+
+
+@pytest.fixture(autouse=True)
+def ends() -> Iterator[None]:
+    """A test that hangs says where and ends its process; another takes over and tries it again."""
+    faulthandler.dump_traceback_later(AT_MOST, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="module")
