@@ -5,12 +5,8 @@ Import this module in a worker only. Safetensors and JSON alone are read (:mod:`
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a folder's content never names a download
 
 import numpy as np
 import torch
@@ -18,9 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from feedback.model_folder import ENCODERS, UnsafeFolder, check_folder, read_json
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from routing.local_model import load_folder
 
 MOST_TOKENS = 512
 TOKENS_PER_BATCH, MOST_ROWS = 8192, 64
@@ -36,7 +30,7 @@ class SentenceEncoder:
     def __init__(self, folder: Path) -> None:
         raw = check_folder(folder, ENCODERS)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model, self._tokenizer = _loaded(folder, self._device)
+        self._model, self._tokenizer = load_folder(folder, self._device, "AutoModel", f"The encoder in {folder.name}")
         positions = raw.get("max_position_embeddings")
         # roberta and its kin count positions from the padding token's id on
         room = int(positions) - 2 if positions else MOST_TOKENS
@@ -147,22 +141,3 @@ def _pools_first(folder: Path) -> bool:
     if ways in (["pooling_mode_cls_token"], ["pooling_mode_mean_tokens"]):
         return ways == ["pooling_mode_cls_token"]
     raise UnsafeFolder(f"The encoder in {folder.name} pools by {', '.join(ways) or 'nothing'}; mean and cls are known.")
-
-
-def _loaded(folder: Path, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    from safetensors import SafetensorError
-    from transformers import AutoModel, PreTrainedTokenizerFast
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        # the generic class reads tokenizer.json alone: no tokenizer code is chosen by the folder
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
-        model = AutoModel.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
-    except (ValueError, OSError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise UnsafeFolder(f"The encoder in {folder.name} cannot be loaded: {error}.") from error
-    loaded: Any = model
-    return loaded.to(device).eval(), tokenizer

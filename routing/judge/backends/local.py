@@ -6,14 +6,11 @@ Import this module in a worker only. One call at a time: threads wait for each o
 from __future__ import annotations
 
 import json
-import os
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported: a folder's content never names a download
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
@@ -23,9 +20,7 @@ from feedback.model_folder import UnsafeFolder, check_folder
 from routing.judge.backends import JudgeCallError, JudgeRequest, Reply, Usage
 from routing.judge.outcome import TokenLogprob
 from routing.judge.schemas import label_of
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from routing.local_model import load_folder
 
 Message = dict[str, str]
 
@@ -41,7 +36,9 @@ class LocalBackend:
         if any("SequenceClassification" in str(name) for name in raw.get("architectures") or []):
             raise UnsafeFolder("This model gives scores and writes no text; choose a language model.")
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model, self._tokenizer = _loaded(folder, self._device)
+        self._model, self._tokenizer = load_folder(
+            folder, self._device, "AutoModelForCausalLM", f"The model in {folder}"
+        )
         positions = raw.get("max_position_embeddings") or raw.get("n_positions")
         self._positions = int(positions) if positions else None
         self._lock = threading.Lock()
@@ -166,22 +163,3 @@ class LocalBackend:
         if self._positions and tokens > self._positions:
             detail = f"Prompt and reply take {tokens} tokens; the model reads {self._positions}."
             raise JudgeCallError("too_long", detail, transient=False, billed=False)
-
-
-def _loaded(folder: Path, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        # the generic class reads tokenizer.json alone: no tokenizer code is chosen by the folder
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder), local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
-    except (ValueError, OSError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise UnsafeFolder(f"The model in {folder} cannot be loaded: {error}.") from error
-    loaded: Any = model
-    return loaded.to(device).eval(), tokenizer
